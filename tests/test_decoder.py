@@ -1,0 +1,109 @@
+"""The decoder's geometry against closed forms, and the whole of it with tiny random weights."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from vasa_cli.geometry import Geometry
+from vasa_cli.loading import load_geometry
+from vasa_cli.models import fields
+from vasa_cli.models.decoder import Decoder
+from vasa_cli.weights import find_weights_dir
+
+
+@pytest.fixture(scope="module")
+def geometry() -> Geometry:
+    return load_geometry(find_weights_dir())
+
+
+def face_points(geometry: Geometry, *, yaw_deg: float = 0.0, n: int = 1) -> Tensor:
+    from vasa_cli.geometry import project
+
+    pose = np.array([[yaw_deg, 0, 0, 0, 0, 1.0]])
+    return torch.from_numpy(project(pose, geometry.mean[None])).float().expand(n, -1, -1)
+
+
+def picture(side: int, *, seed: int = 0) -> Tensor:
+    torch.manual_seed(seed)
+    coarse = torch.rand(1, 3, 8, 8) * 2 - 1
+    return torch.nn.functional.interpolate(coarse, size=(side, side), mode="bicubic").clamp(-1, 1)
+
+
+def test_distances_to_a_square_are_known() -> None:
+    square = torch.tensor([[[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]]])
+    places = torch.tensor([[[0.0, 0.0], [0.9, 0.0], [0.0, 0.4], [0.8, 0.9]]])
+    expected = torch.tensor([[-0.5, 0.4, -0.1, 0.5]])
+    assert torch.allclose(fields.signed_distance(square, places), expected, atol=1e-5)
+
+
+def test_a_patch_is_square_turned_with_the_eyes_and_mirrored_for_the_right_one(
+    geometry: Geometry,
+) -> None:
+    points = face_points(geometry)
+    left, right = (fields.eye_patch(points, eye, 0.4) for eye in ("left", "right"))
+    assert torch.allclose(left.affine[:, 0, 0], -right.affine[:, 0, 0], atol=1e-3)
+    local = left.to_square(points[..., :2])[0], right.to_square(points[..., :2])[0]
+    assert torch.allclose(local[0][33], local[1][263], atol=0.02)  # outer corners lie alike
+
+
+def test_points_go_into_a_square_and_back(geometry: Geometry) -> None:
+    points = face_points(geometry, yaw_deg=15)
+    patch = fields.mouth_patch(points, 0.6)
+    assert torch.allclose(patch.from_square_3d(patch.to_square_3d(points)), points, atol=1e-5)
+
+
+def test_cutting_and_pasting_gives_the_picture_back(geometry: Geometry) -> None:
+    points, frame = face_points(geometry), picture(256)
+    patch = fields.mouth_patch(points, 0.6)
+    pasted = frame.clone()
+    patch.paste(pasted, patch.cut(frame, 128), torch.ones(1, 1, 128, 128))
+    assert (pasted - frame).abs().mean() < 0.002
+    assert torch.equal(pasted[..., :40, :], frame[..., :40, :])  # far from the mouth: untouched
+
+
+def test_rigid_flow_of_a_shift_is_that_shift(geometry: Geometry) -> None:
+    source = face_points(geometry)
+    driving = source + torch.tensor([0.1, -0.05, 0.0])
+    flows, _ = fields.candidate_flows(source, driving, 16, (0.18, 0.05))
+    expected = torch.tensor([-0.1, 0.05])[None, None, :, None, None].expand_as(flows)
+    assert torch.allclose(flows, expected, atol=1e-4)
+
+
+def test_rigid_flow_moves_the_nose_more_than_the_ears(geometry: Geometry) -> None:
+    source, driving = face_points(geometry), face_points(geometry, yaw_deg=15)
+    flow = fields.candidate_flows(source, driving, 32, (0.18, 0.05))[0][0, 0]
+
+    def at(point: Tensor) -> float:
+        x, y = ((point[:2] + 1) * 16).long().tolist()
+        return float(flow[0, y, x])
+
+    nose, ears = at(driving[0, 1]), (at(driving[0, 234]), at(driving[0, 454]))
+    assert nose < 1.5 * min(ears) < 0
+
+
+@pytest.mark.parametrize("side", [96, 200, 256])
+def test_an_untrained_decoder_leaves_an_unmoved_photo_as_it_is(
+    geometry: Geometry, side: int
+) -> None:
+    decoder, photo, points = Decoder(width=8).eval(), picture(side), face_points(geometry)
+    with torch.no_grad():
+        frame = decoder(photo, points, points)
+    assert frame.shape == photo.shape
+    assert (frame - photo).abs().mean() < 0.03  # only the fill's first share differs
+
+
+def test_frames_of_a_batch_do_not_depend_on_each_other(geometry: Geometry) -> None:
+    torch.manual_seed(0)
+    decoder, photo, source = Decoder(width=8).eval(), picture(128), face_points(geometry)
+    for module in (decoder.motion, decoder.mouth, decoder.eye):
+        torch.nn.init.normal_(module.leave.weight, std=0.05)
+    driving = torch.cat([face_points(geometry, yaw_deg=a) for a in (-10, 0, 10)])
+    with torch.no_grad():
+        seen = decoder.look(photo, source)
+        together = decoder.compose(seen.expand(3), driving)
+        alone = torch.cat([decoder.compose(seen, d[None]) for d in driving])
+    assert torch.allclose(together, alone, atol=1e-5)
+    assert (together[0] - together[2]).abs().mean() > 0.01

@@ -1,0 +1,106 @@
+"""The sampler against closed forms: a denoiser that knows the answer, seeds, windows."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from vasa_cli.diffusion import CONTEXT, WINDOW, add_noise, noise_share, sample, signal_share
+from vasa_cli.models.denoiser import Denoiser
+
+DIM, FEATURES = 6, 5
+
+
+def known(answer: float):  # type: ignore[no-untyped-def]
+    """A denoiser that always predicts the same clean motion."""
+
+    def denoise(
+        noisy: Tensor, level: Tensor, *, past: Tensor, speech: Tensor | None, style: Tensor
+    ) -> Tensor:
+        return torch.full_like(noisy, answer)
+
+    return denoise
+
+
+def draw(denoise, n_frames: int, *, seed: int = 0, guidance_audio: float = 0.0) -> Tensor:  # type: ignore[no-untyped-def]
+    return sample(
+        denoise,
+        torch.zeros(2 * n_frames, FEATURES),
+        n_frames=n_frames,
+        motion_dim=DIM,
+        style=torch.zeros(1, 2),
+        seed=seed,
+        num_steps=4,
+        guidance_audio=guidance_audio,
+    )
+
+
+def tiny() -> Denoiser:
+    torch.manual_seed(0)
+    model = Denoiser(motion_dim=DIM, speech_dim=FEATURES, width=16, n_layers=1, n_heads=2).eval()
+    torch.nn.init.normal_(model.clean.weight, std=0.5)
+    return model
+
+
+def test_signal_and_noise_keep_unit_power() -> None:
+    level = torch.linspace(0, 1, 11)
+    assert torch.allclose(
+        signal_share(level) ** 2 + noise_share(level) ** 2, torch.ones(11), atol=1e-6
+    )
+    assert signal_share(level)[0] == 1 and noise_share(level)[0] == 0
+
+
+def test_noise_at_level_zero_is_none() -> None:
+    clean = torch.randn(2, 5, DIM)
+    assert torch.equal(add_noise(clean, torch.randn(2, 5, DIM), torch.zeros(2)), clean)
+
+
+def test_sampling_ends_at_what_the_denoiser_knows() -> None:
+    assert torch.allclose(draw(known(0.7), 73), torch.full((73, DIM), 0.7), atol=1e-5)
+
+
+@pytest.mark.parametrize("n_frames", [1, 5, WINDOW, WINDOW + 1, 3 * WINDOW - 1])
+def test_any_length_comes_out(n_frames: int) -> None:
+    assert draw(known(0.0), n_frames).shape == (n_frames, DIM)
+
+
+def test_one_seed_gives_one_motion_and_another_seed_another() -> None:
+    model = tiny()
+    with torch.inference_mode():
+        first, again, other = (draw(model, 60, seed=s) for s in (1, 1, 2))
+    assert torch.equal(first, again) and not torch.allclose(first, other)
+
+
+def test_a_longer_speech_begins_like_a_shorter_one() -> None:
+    model = tiny()
+    with torch.inference_mode():
+        assert torch.allclose(draw(model, 2 * WINDOW)[:WINDOW], draw(model, WINDOW), atol=1e-6)
+
+
+def test_guidance_moves_away_from_what_no_sound_gives() -> None:
+    def denoise(
+        noisy: Tensor, level: Tensor, *, past: Tensor, speech: Tensor | None, style: Tensor
+    ) -> Tensor:
+        return torch.full_like(noisy, 0.0 if speech is None else 1.0)
+
+    assert torch.allclose(
+        draw(denoise, 10, guidance_audio=0.5), torch.full((10, DIM), 1.5), atol=1e-5
+    )
+
+
+def test_the_denoiser_sees_the_past_and_ignores_padding() -> None:
+    model = tiny()
+    noisy, past = torch.randn(1, WINDOW, DIM), torch.randn(1, CONTEXT, DIM)
+    speech, style = torch.randn(1, 2 * (WINDOW + CONTEXT), FEATURES), torch.zeros(1, 2)
+    padding = torch.arange(WINDOW + CONTEXT)[None] >= CONTEXT + 20
+    with torch.inference_mode():
+        found = model(noisy, torch.ones(1), past=past, speech=speech, style=style, padding=padding)
+        changed = noisy.clone()
+        changed[:, 20:] += 1
+        same = model(changed, torch.ones(1), past=past, speech=speech, style=style, padding=padding)
+        moved = model(
+            noisy, torch.ones(1), past=past + 1, speech=speech, style=style, padding=padding
+        )
+    assert torch.allclose(found[:, :20], same[:, :20], atol=1e-5)
+    assert not torch.allclose(found, moved)

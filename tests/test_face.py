@@ -1,0 +1,149 @@
+"""Finding and reading faces with the trained weights: symmetries, sizes, places, styles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageFilter, ImageOps
+
+from vasa_cli.face import Detection, FaceReader, Window, cut_square, tile_starts, without_doubles
+from vasa_cli.loading import build, load_geometry
+from vasa_cli.models.detector import FaceDetector
+from vasa_cli.models.encoder import FaceEncoder
+from vasa_cli.weights import find_weights_dir
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+PHOTOS = ("portrait.jpg", "hopper.jpg")
+
+
+@pytest.fixture(scope="module")
+def reader() -> FaceReader:
+    weights, device = find_weights_dir(), torch.device("cpu")
+    detector, _ = build("detector", FaceDetector, weights, device)
+    encoder, _ = build("encoder", FaceEncoder, weights, device)
+    return FaceReader(detector, encoder, load_geometry(weights), device=device)
+
+
+def opened(name: str) -> Image.Image:
+    return Image.open(EXAMPLES / name).convert("RGB")
+
+
+def points_of(reader: FaceReader, picture: Image.Image) -> np.ndarray:
+    image = np.asarray(picture)
+    (face,) = reader.detect(image)
+    return reader.read_points(image, face)
+
+
+def eye_distance(points: np.ndarray) -> float:
+    return float(np.linalg.norm(points[33, :2] - points[263, :2]))
+
+
+def mean_error(found: np.ndarray, expected: np.ndarray) -> float:
+    """Mean distance in outer eye distances."""
+    return float(np.linalg.norm((found - expected)[:, :2], axis=1).mean() / eye_distance(expected))
+
+
+@pytest.mark.parametrize("name", PHOTOS)
+def test_one_face_is_found_in_each_example(reader: FaceReader, name: str) -> None:
+    assert len(reader.detect(np.asarray(opened(name)))) == 1
+
+
+@pytest.mark.parametrize("side", [70, 200, 900])
+def test_points_scale_with_the_picture(reader: FaceReader, side: int) -> None:
+    photo = opened("portrait.jpg")
+    points = points_of(reader, photo)
+    scaled = points_of(reader, photo.resize((side, side)))
+    factor = [side / photo.width, side / photo.height, side / photo.width]
+    assert mean_error(scaled, points * factor) < (0.04 if side > 100 else 0.1)
+
+
+@pytest.mark.parametrize("name", PHOTOS)
+def test_a_mirrored_picture_gives_mirrored_points(reader: FaceReader, name: str) -> None:
+    photo = opened(name)
+    mirrored = points_of(reader, ImageOps.mirror(photo))[reader.geometry.mirror_index()]
+    expected = points_of(reader, photo)
+    mirrored[:, 0] = photo.width - mirrored[:, 0]
+    assert mean_error(mirrored, expected) < 0.04
+
+
+@pytest.mark.parametrize("angle_deg", [-35, 20, 40])
+def test_a_turned_picture_gives_turned_points(reader: FaceReader, angle_deg: float) -> None:
+    photo = opened("portrait.jpg")
+    turned = points_of(reader, photo.rotate(angle_deg, Image.Resampling.BICUBIC))  # anticlockwise
+    angle, middle = np.radians(-angle_deg), np.array(photo.size) / 2
+    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    expected = points_of(reader, photo)
+    expected[:, :2] = (expected[:, :2] - middle) @ rotation.T + middle
+    assert mean_error(turned, expected) < 0.05
+
+
+@pytest.mark.parametrize("corner", [(0, 0), (900, 0), (0, 500), (900, 500)])
+def test_a_small_face_is_found_anywhere(reader: FaceReader, corner: tuple[int, int]) -> None:
+    wide = Image.new("RGB", (1300, 900), (60, 70, 90))
+    wide.paste(opened("portrait.jpg").resize((300, 300)), corner)
+    faces = reader.detect(np.asarray(wide))
+    assert len(faces) == 1
+    assert corner[0] < faces[0].x < corner[0] + 300 and corner[1] < faces[0].y < corner[1] + 300
+
+
+STYLES = {
+    "grey": lambda p: ImageOps.grayscale(p).convert("RGB"),
+    "sepia": lambda p: ImageOps.colorize(ImageOps.grayscale(p), (40, 20, 0), (255, 240, 200)),
+    "posterised": lambda p: ImageOps.posterize(p, 2),
+    "painted": lambda p: p.filter(ImageFilter.ModeFilter(9)),
+    "drawn": lambda p: p.filter(ImageFilter.EDGE_ENHANCE_MORE).filter(ImageFilter.SMOOTH),
+    "dark": lambda p: p.point(lambda v: v * 0.3),
+    "soft": lambda p: p.filter(ImageFilter.GaussianBlur(4)),
+}
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("name", PHOTOS)
+def test_a_stylised_picture_is_read_like_the_photo(
+    reader: FaceReader, name: str, style: str
+) -> None:
+    photo = opened(name)
+    found = points_of(reader, STYLES[style](photo))
+    assert mean_error(found, points_of(reader, photo)) < 0.06
+
+
+def test_the_window_holds_the_head_at_its_resting_place(reader: FaceReader) -> None:
+    points = points_of(reader, opened("portrait.jpg"))
+    window = reader.window(points)
+    code = reader.fit(points, window)
+    assert code.head_pose[3:] == pytest.approx([0, 0, 1], abs=0.05)
+
+
+def test_reading_is_the_same_every_time(reader: FaceReader) -> None:
+    photo = opened("hopper.jpg")
+    assert np.array_equal(points_of(reader, photo), points_of(reader, photo))
+
+
+@pytest.mark.parametrize("length", [10, 256, 257, 300, 512, 1000])
+def test_tiles_cover_every_pixel(length: int) -> None:
+    starts = tile_starts(length, 256)
+    covered = np.zeros(max(length, 256), bool)
+    for start in starts:
+        covered[start : start + 256] = True
+    assert covered.all() and all(0 <= s <= max(0, length - 256) for s in starts)
+
+
+def test_doubles_are_dropped_and_the_best_is_kept() -> None:
+    faces = [Detection(10, 10, 50, 0.7), Detection(15, 12, 50, 0.9), Detection(200, 10, 50, 0.8)]
+    assert [f.score for f in without_doubles(faces)] == [0.9, 0.8]
+
+
+def test_cutting_beyond_the_picture_repeats_its_edge() -> None:
+    image = np.zeros((40, 60, 3), np.uint8)
+    image[:, -1] = 200
+    square = cut_square(image, Window(60.0, 20.0, 20.0), 40)
+    assert square.shape == (40, 40, 3)
+    assert (square[:, 25:] > 180).all() and (square[:, :15] < 20).all()
+
+
+def test_cutting_at_the_pictures_own_scale_changes_nothing() -> None:
+    image = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    assert np.array_equal(cut_square(image, Window(32.0, 32.0, 16.0), 32), image[16:48, 16:48])

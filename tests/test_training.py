@@ -1,0 +1,172 @@
+"""Every training command, from labelled clips to weights that load: the tiny preset on faces drawn here."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image, ImageDraw
+
+from tests.test_pipeline import sound
+from vasa_cli.cli.main import main
+from vasa_cli.geometry import N_DYNAMICS, N_IDENTITY, FaceCode, Geometry
+from vasa_cli.loading import load_geometry
+from vasa_cli.training import crops, data, teacher
+from vasa_cli.training.pairs import PairSampler, move_points, random_affine
+from vasa_cli.video import VideoWriter
+from vasa_cli.weights import find_weights_dir, load_weights
+
+SIDE, N_FRAMES = 192, 30
+
+
+def drawn_points(geometry: Geometry, n_frames: int, seed: int) -> np.ndarray:
+    """One invented person in motion, (T, 478, 3) pixels."""
+    rng = np.random.default_rng(seed)
+    code = FaceCode(
+        rng.normal(size=N_IDENTITY) * 0.5, np.zeros(6), np.zeros(N_DYNAMICS), np.zeros((478, 3))
+    )
+    t = np.linspace(0, 6, n_frames)[:, None]
+    dynamics = np.sin(t * rng.uniform(0.5, 3, N_DYNAMICS)) * 0.8
+    pose = np.concatenate(
+        [8 * np.sin(t * rng.uniform(0.5, 2, 3)), np.zeros((n_frames, 2)), np.ones((n_frames, 1))], 1
+    )
+    return (geometry.landmarks(code, head_pose=pose, dynamics=dynamics) + [1, 1, 0]) * SIDE / 2
+
+
+def draw(points: np.ndarray) -> np.ndarray:
+    canvas = Image.new("RGB", (SIDE, SIDE), (90, 120, 140))
+    pen = ImageDraw.Draw(canvas)
+    for x, y, _ in points:
+        pen.ellipse((x - 1, y - 1, x + 1, y + 1), fill=(220, 180, 150))
+    return np.asarray(canvas)
+
+
+def write_labels(path: Path, cache: Path, points: np.ndarray, fps: float) -> None:
+    """What the teacher would have written."""
+    import io
+
+    stem, offsets = cache / teacher.cache_stem(path), [0]
+    with open(f"{stem}.frames", "wb") as pack:
+        for p in points:
+            buffer = io.BytesIO()
+            Image.fromarray(draw(p)).save(buffer, "JPEG")
+            pack.write(buffer.getvalue())
+            offsets.append(offsets[-1] + len(buffer.getvalue()))
+    n = len(points)
+    np.savez(f"{stem}.npz", offsets=offsets, size=(SIDE, SIDE), fps=fps, points=points.astype(np.float32), found=np.ones(n, bool),
+             blendshapes=np.random.default_rng(0).random((n, 52)), head_matrix=np.zeros((n, 4, 4)))  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A data folder of clips with sound and portraits, and a cache with their labels."""
+    folder, cache = tmp_path_factory.mktemp("data"), tmp_path_factory.mktemp("cache")
+    (cache / "labels").mkdir()
+    geometry = load_geometry(find_weights_dir())
+    tone = sound(folder / "tone.wav", N_FRAMES / 25)
+    for k in range(6):
+        path = folder / f"clip{k}.mp4"
+        points = drawn_points(geometry, N_FRAMES, k)
+        with VideoWriter(
+            path,
+            width=SIDE,
+            height=SIDE,
+            fps=Fraction(25),
+            audio=tone,
+            duration_s=N_FRAMES / 25,
+            crf=20,
+        ) as writer:
+            for p in points:
+                writer.write(draw(p))
+        write_labels(path, cache / "labels", points, 25.0)
+    for k in range(12):
+        path = folder / f"portrait{k}.png"
+        points = drawn_points(geometry, 1, 100 + k)
+        Image.fromarray(draw(points[0])).save(path)
+        write_labels(path, cache / "labels", points, 0.0)
+    return folder, cache
+
+
+def call(*arguments: object) -> None:
+    result = CliRunner().invoke(main, ["train", *map(str, arguments)], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+
+
+@pytest.fixture(scope="module")
+def trained(prepared: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of every network, a few steps old."""
+    folder, cache = prepared
+    output = tmp_path_factory.mktemp("weights")
+    for name in ("geometry", "detector", "encoder"):
+        call(name, "--data", folder, "--cache", cache, "--output", output, "--preset", "tiny")
+    return output
+
+
+def test_labels_are_found_by_folder_and_cache(prepared: tuple[Path, Path]) -> None:
+    items = data.find_items(prepared[0], prepared[1] / "labels")
+    assert len(items) == 18 and {i.kind for i in items} == {"real", "picture"}
+
+
+def test_crops_put_the_face_where_the_renderer_does(
+    trained: Path, prepared: tuple[Path, Path]
+) -> None:
+    stored = crops.load(prepared[1] / "portraits")
+    assert stored.images.shape == (12, crops.PICTURE_SIDE, crops.PICTURE_SIDE, 3)
+    height = np.linalg.norm(stored.points[:, 10] - stored.points[:, 152], axis=1)
+    assert np.abs(height - 0.95).max() < 0.15
+
+
+@pytest.mark.parametrize("name", ["geometry", "detector", "encoder"])
+def test_trained_weights_carry_their_dimensions(trained: Path, name: str) -> None:
+    tensors, dims = load_weights(name, weights_dir=trained)
+    assert dims and tensors
+
+
+def test_training_resumes_where_it_stopped(
+    trained: Path, prepared: tuple[Path, Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder, cache = prepared
+    call("encoder", "--data", folder, "--cache", cache, "--output", trained, "--preset", "tiny")
+    assert (cache / "runs" / "encoder" / "checkpoint.pt").exists()
+
+
+def test_pairs_are_moved_with_their_points(trained: Path, prepared: tuple[Path, Path]) -> None:
+    import torch
+
+    torch.manual_seed(0)
+    affine = random_affine(3)
+    points = torch.rand(3, 478, 3) - 0.5
+    moved = move_points(points, affine)
+    there = torch.einsum("bij,bnj->bni", affine[:, :, :2], moved[..., :2]) + affine[:, None, :, 2]
+    assert torch.allclose(there, points[..., :2], atol=1e-5)
+
+
+def test_pairs_come_from_one_clip_and_are_in_range(
+    trained: Path, prepared: tuple[Path, Path]
+) -> None:
+    sampler = PairSampler(
+        crops.load(prepared[1] / "clips"), load_geometry(trained), validation=False, seed=0
+    )
+    first, second = sampler.choose()
+    assert sampler.crops.clip[first] == sampler.crops.clip[second]
+    pair = sampler.draw(2)
+    assert pair.photo.shape == pair.target.shape == (2, 3, crops.CLIP_SIDE, crops.CLIP_SIDE)
+    assert pair.photo.abs().max() <= 1
+
+
+def test_validation_is_by_person() -> None:
+    keys = {
+        data.person_key("a", Path(f"london_007_{mood}.webp")) for mood in ("neutral", "smiling")
+    }
+    assert len(keys) == 1
+    assert 0.05 < np.mean([data.is_validation(f"x{k}") for k in range(2000)]) < 0.15
+
+
+def test_a_folder_without_pictures_is_said(tmp_path: Path) -> None:
+    result = CliRunner().invoke(
+        main, ["train", "geometry", "--data", str(tmp_path), "--cache", str(tmp_path)]
+    )
+    assert result.exit_code == 3 and "no video or picture" in result.output

@@ -1,0 +1,1 @@
+"""Many renders: what is to do, what is done, and who does it."""

@@ -1,0 +1,71 @@
+"""`vasa evaluate`: figures of the networks on your own clips."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TextIO
+
+import click
+
+
+@click.group(epilog="\b\nExample:\n  vasa evaluate reenact --data clips/ --limit 20")
+def evaluate() -> None:
+    """Measure how well vasa does on your own material."""
+
+
+@evaluate.command(epilog="\b\nExample:\n  vasa evaluate reenact --data clips/ --limit 20")
+@click.option(
+    "--data",
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of face clips.",
+)
+@click.option("--limit", type=click.IntRange(min=1), help="At most so many clips, spread evenly.")
+@click.option(
+    "--judge",
+    type=click.Path(path_type=Path),
+    help="MobileFaceNet checkpoint, for perceptual distance and identity.",
+)
+@click.option("--list", "names", type=click.File(), help="Only the clips named in this file.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress.")
+@click.option("--weights-dir", type=click.Path(path_type=Path), help="Folder of the weights.")
+def reenact(
+    data: Path,
+    limit: int | None,
+    judge: Path | None,
+    names: TextIO | None,
+    as_json: bool,
+    quiet: bool,
+    weights_dir: Path | None,
+) -> None:
+    """Move the first frame of every clip like the others and compare it with them.
+
+    Beside the decoder stand the photo unmoved (still) and the motion field alone (field).
+    """
+    import torch
+
+    from vasa_cli import evaluate as measuring
+    from vasa_cli.loading import load_models
+    from vasa_cli.training.features import load_features
+
+    wanted = None if names is None else {line.strip() for line in names}
+    clips = measuring.find_clips(data, limit=limit, names=wanted)
+    models = load_models(weights_dir, torch.device("cpu"))
+    figures = measuring.evaluate(
+        clips,
+        models.reader,
+        models.decoder,
+        judge=load_features(judge) if judge else None,
+        tell=(lambda line: None) if quiet or as_json else (lambda line: click.echo(line, err=True)),
+    )
+    click.echo(json.dumps(figures) if as_json else table(figures))
+
+
+def table(figures: dict[str, dict[str, float]]) -> str:
+    """Figures as lines of text, one column a method."""
+    keys = list(next(iter(figures.values())))
+    lines = [f"{'':26}" + "".join(f"{m:>10}" for m in figures)]
+    lines += [f"{key:26}" + "".join(f"{f[key]:10.3f}" for f in figures.values()) for key in keys]
+    return "\n".join(lines)

@@ -1,0 +1,301 @@
+"""`vasa train`: labels, crops and one command a network; for labs that have data and time."""
+
+from __future__ import annotations
+
+import functools
+import json
+from pathlib import Path
+from typing import Any, Callable
+
+import click
+
+DEFAULT_CACHE = Path(".vasa-cache")
+LICENCE = "Apache-2.0"
+CORPUS_HOURS = 2.5  # of synthesised speech for the phonetic ear
+TINY = dict(minutes=0.5, max_steps=3, batch=4, width=8)  # tries every line of a training in seconds
+
+
+def shared_options(
+    minutes: float, batch: int, width: int
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The options that every training has, with a network's own defaults."""
+    options = [
+        click.option("--data", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder of videos and pictures, any layout."),
+        click.option("--cache", default=DEFAULT_CACHE, show_default=True, type=click.Path(path_type=Path), help="Where labels, crops and checkpoints are kept."),
+        click.option("--output", default=Path("weights"), show_default=True, type=click.Path(path_type=Path), help="Weights folder to write into."),
+        click.option("--device", default="cpu", show_default=True, help="cpu or cuda."),
+        click.option("--minutes", default=minutes, show_default=True, help="Time to train; a run resumes from its last checkpoint."),
+        click.option("--batch", default=batch, show_default=True, help="Examples a step."),
+        click.option("--width", default=width, show_default=True, help="Channels of the network."),
+        click.option("--preset", default="full", show_default=True, type=click.Choice(["full", "tiny"]), help="tiny: a few steps of a small network."),
+    ]  # fmt: skip
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(function)
+        def call(preset: str, **given: Any) -> None:
+            settings = given | {"max_steps": 10**9} | (TINY if preset == "tiny" else {})
+            data, cache, output = (
+                settings.pop("data"),
+                settings.pop("cache"),
+                settings.pop("output"),
+            )
+            function(data, cache, output, **settings)
+
+        for option in reversed(options):
+            call = option(call)
+        return call
+
+    return decorate
+
+
+def tell(line: str) -> None:
+    """Progress goes to stderr."""
+    click.echo(line, err=True)
+
+
+def keep(
+    name: str, network: Any, output: Path, *, data: Path, extra: dict[str, Any] | None = None
+) -> None:
+    """Write a trained network, half precision, and bring the manifest up to date."""
+    import torch
+
+    from vasa_cli import __version__
+    from vasa_cli.weights import save_weights, write_manifest
+
+    tensors = {
+        k: v.detach().cpu().to(torch.float16).contiguous() for k, v in network.state_dict().items()
+    }
+    output.mkdir(parents=True, exist_ok=True)
+    save_weights(
+        output / f"{name}.safetensors", tensors | (extra or {}), name=name, dims=network.dims
+    )
+    write_manifest(
+        output, version=__version__, licence=LICENCE, origins={name: f"trained on {data.name}"}
+    )
+    tell(f"wrote {output / (name + '.safetensors')}")
+
+
+@click.group(epilog="Example:  vasa train encoder --data clips/ --minutes 25")
+def train() -> None:
+    """Train the networks on your own clips and portraits.
+
+    The order is prepare, geometry, crops, then detector, encoder, decoder, audio-encoder and motion.
+    """
+
+
+@train.command(
+    epilog="Example:  vasa train prepare --data clips/ --teacher-python .teacher/bin/python --teacher-model face_landmarker.task"
+)
+@click.option(
+    "--data",
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder of videos and pictures.",
+)
+@click.option(
+    "--cache",
+    default=DEFAULT_CACHE,
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Where labels are kept.",
+)
+@click.option(
+    "--teacher-python",
+    default=Path(".teacher/bin/python"),
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Interpreter that has mediapipe (make teacher).",
+)
+@click.option(
+    "--teacher-model",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="MediaPipe's face_landmarker.task.",
+)
+@click.option("--workers", default=2, show_default=True, help="Labelling processes.")  # fmt: skip
+def prepare(
+    data: Path, cache: Path, teacher_python: Path, teacher_model: Path, workers: int
+) -> None:
+    """Label every frame of a folder with the teacher; what is labelled already is left alone."""
+    from vasa_cli.training import prepare as preparation
+
+    preparation.label(
+        data,
+        cache,
+        teacher_python=teacher_python,
+        model=teacher_model,
+        workers=workers,
+        report=tell,
+    )
+
+
+@train.command(epilog="Example:  vasa train geometry --data clips/")
+@shared_options(minutes=1, batch=1, width=1)
+def geometry(data: Path, cache: Path, output: Path, **_: Any) -> None:
+    """Learn the latent's mean and bases, then cut the crops that the other trainings read."""
+    import torch
+
+    from vasa_cli import __version__
+    from vasa_cli.loading import GEOMETRY_FIELDS
+    from vasa_cli.training import geometry as learning
+    from vasa_cli.training import prepare as preparation
+    from vasa_cli.weights import save_weights, write_manifest
+
+    items = preparation.labelled(data, cache)
+    learned = learning.learn([i for i in items if not i.validation])
+    tensors = {
+        field: torch.from_numpy(getattr(learned, field)).float().contiguous()
+        for field in GEOMETRY_FIELDS
+    }
+    output.mkdir(parents=True, exist_ok=True)
+    dims = {
+        "n_identity": learned.identity_basis.shape[2],
+        "n_dynamics": learned.dynamics_basis.shape[2],
+    }
+    save_weights(output / "geometry.safetensors", tensors, name="geometry", dims=dims)
+    write_manifest(
+        output,
+        version=__version__,
+        licence=LICENCE,
+        origins={"geometry": f"trained on {data.name}"},
+    )
+    preparation.cut_crops(data, cache, learned, report=tell)
+
+
+@train.command(epilog="Example:  vasa train detector --data clips/ --minutes 8")
+@shared_options(minutes=8, batch=32, width=32)
+def detector(data: Path, cache: Path, output: Path, **settings: Any) -> None:
+    """Train the face detector on composed pictures."""
+    from vasa_cli.training import detector as training
+
+    keep(
+        "detector",
+        training.train(cache / "runs" / "detector", cache, report=tell, **settings),
+        output,
+        data=data,
+    )
+
+
+@train.command(epilog="Example:  vasa train encoder --data clips/ --minutes 21")
+@shared_options(minutes=21, batch=64, width=48)
+def encoder(data: Path, cache: Path, output: Path, **settings: Any) -> None:
+    """Train the face encoder on crops under hard augmentation."""
+    from vasa_cli.training import encoder as training
+
+    keep(
+        "encoder",
+        training.train(cache / "runs" / "encoder", cache, report=tell, **settings),
+        output,
+        data=data,
+    )
+
+
+@train.command(
+    epilog="Example:  vasa train decoder --data clips/ --judge mobilefacenet.ckpt --minutes 60"
+)
+@shared_options(minutes=60, batch=8, width=32)
+@click.option(
+    "--judge",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="MobileFaceNet checkpoint for the perceptual loss.",
+)
+@click.option(
+    "--gan-from",
+    default=0.35,
+    show_default=True,
+    help="Share of the run after which the critics join.",
+)
+def decoder(data: Path, cache: Path, output: Path, **settings: Any) -> None:
+    """Train the decoder on pairs of frames."""
+    from vasa_cli.loading import load_geometry
+    from vasa_cli.training import decoder as training
+
+    learned = load_geometry(output)
+    gan_starts = settings.pop("gan_from")
+    made = training.train(
+        cache / "runs" / "decoder", cache, learned, gan_starts=gan_starts, report=tell, **settings
+    )
+    keep("decoder", made, output, data=data)
+
+
+@train.command(
+    name="audio-encoder", epilog="Example:  vasa train audio-encoder --data clips/ --minutes 7"
+)
+@shared_options(minutes=7, batch=32, width=160)
+def audio_encoder(data: Path, cache: Path, output: Path, **settings: Any) -> None:
+    """Train the phonetic ear on synthesised speech of many languages (espeak-ng must be there)."""
+    from vasa_cli.training import audio_encoder as training
+    from vasa_cli.training import speech_corpus
+
+    speech_corpus.make(cache / "speech", hours=CORPUS_HOURS, report=tell)
+    keep(
+        "audio_encoder",
+        training.train(cache / "runs" / "audio_encoder", cache, report=tell, **settings),
+        output,
+        data=data,
+    )
+
+
+@train.command(epilog="Example:  vasa train motion --data clips/ --minutes 11")
+@shared_options(minutes=11, batch=48, width=256)
+@click.option("--layers", default=6, show_default=True, help="Transformer layers.")
+def motion(data: Path, cache: Path, output: Path, layers: int, **settings: Any) -> None:
+    """Train the motion denoiser on the clips with sound; needs geometry and audio-encoder in --output."""
+    import torch
+
+    from vasa_cli.loading import build, load_geometry
+    from vasa_cli.models.audio_encoder import AudioEncoder
+    from vasa_cli.speech import SpeechReader
+    from vasa_cli.training import motion as training
+    from vasa_cli.training import motion_data
+    from vasa_cli.training import prepare as preparation
+
+    learned = load_geometry(output)
+    ear, _ = build("audio_encoder", AudioEncoder, output, torch.device("cpu"))
+    takes = motion_data.gather(
+        preparation.labelled(data, cache), learned, SpeechReader(ear), cache / "motion"
+    )
+    made, scale = training.train(
+        cache / "runs" / "motion", takes, learned, n_layers=layers, report=tell, **settings
+    )
+    keep(
+        "motion", made, output, data=data, extra={k: v.contiguous() for k, v in vars(scale).items()}
+    )
+
+
+@train.command(epilog="Example:  vasa train report --data clips/")
+@click.option(
+    "--data",
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder that was prepared.",
+)
+@click.option(
+    "--cache",
+    default=DEFAULT_CACHE,
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Where its labels are.",
+)
+@click.option(
+    "--weights-dir", default=None, type=click.Path(path_type=Path), help="Weights to measure."
+)
+@click.option("--limit", default=None, type=int, help="At most about so many frames.")  # fmt: skip
+def report(data: Path, cache: Path, weights_dir: Path | None, limit: int | None) -> None:
+    """Measure detector, encoder and geometry on validation people; JSON on stdout."""
+    import torch
+
+    from vasa_cli.loading import load_models
+    from vasa_cli.training import prepare as preparation
+    from vasa_cli.training import report as figures
+
+    models = load_models(weights_dir, torch.device("cpu"))
+    click.echo(
+        json.dumps(
+            figures.report(
+                models.reader, preparation.labelled(data, cache), limit=limit, tell=tell
+            ),
+            indent=1,
+        )
+    )

@@ -1,0 +1,100 @@
+"""Options, results and constants that every layer shares; importing it costs nothing."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Callable
+
+SAMPLE_RATE = 16_000  # Hz, of all sound inside vasa
+MOTION_FPS = 25  # frames a second of all motion inside vasa
+N_LANDMARKS = 478  # MediaPipe's face mesh: 468 points and 10 iris points
+
+FRAMES = ("face", "photo")
+DEVICES = ("auto", "cpu", "cuda", "mps")
+SIZE_RANGE = (128, 1024)  # pixels of the square output
+FPS_RANGE = (1, 120)
+CRF_RANGE = (0, 51)
+MIN_SPEECH_S = 0.2
+MAX_SPEECH_S = 3600.0
+PROVENANCE_MODES = ("off", "auto", "required")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderOptions:
+    """How one video is rendered; every default of `vasa render` stands here and nowhere else."""
+
+    size: int = 512  # pixels, of the square or of the whole photo's longer side
+    fps: Fraction = Fraction(25)
+    frame: str = "face"  # a square around the head; "photo": the whole photo, the head moving in it
+    seed: int = 0
+    crf: int = 18  # x264 quality: 0 lossless, 51 worst
+    preview_s: float | None = None  # render only so many seconds
+    # left, top, right, bottom in pixels of the upright photo
+    face_box: tuple[float, float, float, float] | None = None
+    face: int | None = None  # which of several faces, counted from 1 on the left
+    num_steps: int = 10  # of the motion sampler
+    guidance_audio: float = 0.5  # classifier-free guidance on the sound
+    force: bool = False  # replace an existing output
+    watermark: bool = True  # invisible, in every frame
+    # tags and signature: "auto" signs where it can, "required" signs or fails, "off" does neither
+    provenance: str = "auto"
+    label: str | None = None  # small visible text
+    certificate: Path | None = None  # PEM chain to sign with; None takes what `vasa keys init` made
+    private_key: Path | None = None  # PEM, of the certificate
+    ingredient: bool = False  # name the photo and its checksum in the signed manifest
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a render is, for a callback."""
+
+    stage: str  # "photo", "speech", "motion", "frames" or "encode"
+    done: int
+    total: int
+
+
+ProgressCallback = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class RenderResult:
+    """What was written, and what is needed to write it again."""
+
+    output: Path
+    n_frames: int
+    fps: Fraction
+    width: int
+    height: int
+    duration_s: float  # of the video
+    elapsed_s: float  # wall clock of the whole render
+    seed: int
+    device: str
+    # of the RGB frames before encoding: equal inputs, options, seed and machine type give an equal one
+    frames_sha256: str
+    warnings: tuple[str, ...] = field(default=())
+    # which marks the video bears, in words: "signed by Acme", "tags and watermark only", ...
+    provenance: str = "off"
+
+    @property
+    def render_fps(self) -> float:
+        return self.n_frames / self.elapsed_s
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values: paths as text, fps as a number."""
+        plain = asdict(self) | {
+            "output": str(self.output),
+            "fps": float(self.fps),
+            "warnings": list(self.warnings),
+        }
+        return plain | {"render_fps": round(self.render_fps, 2)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareLimits:
+    """What two videos may differ by; every default of `vasa compare` stands here."""
+
+    min_psnr_db: float = 40.0  # of the worst frame, in RGB
+    min_ssim: float = 0.98  # of the worst frame, in luma
+    max_drift: float | None = None  # of landmarks, in face heights; None does not look at them

@@ -1,0 +1,110 @@
+"""The sampler of motion: noise schedule, guidance and overlapping windows, as functions over tensors."""
+
+from __future__ import annotations
+
+from typing import Callable, Protocol
+
+import torch
+from torch import Tensor
+
+WINDOW, CONTEXT = 50, 10  # frames drawn at once, and frames of the past they join on to
+
+
+class Denoise(Protocol):
+    """Predicts clean motion (B, T, D) from noisy motion, noise levels (B,), speech features (B, 2T, F) or None, and style (B, S)."""
+
+    def __call__(
+        self, noisy: Tensor, level: Tensor, *, past: Tensor, speech: Tensor | None, style: Tensor
+    ) -> Tensor: ...
+
+
+def signal_share(level: Tensor) -> Tensor:
+    """Cosine schedule: the factor of the signal at noise level 0 (clean) to 1 (noise). Source: Nichol and Dhariwal 2021."""
+    return torch.cos(level.clamp(0, 1) * torch.pi / 2)
+
+
+def noise_share(level: Tensor) -> Tensor:
+    return torch.sin(level.clamp(0, 1) * torch.pi / 2)
+
+
+def add_noise(clean: Tensor, noise: Tensor, level: Tensor) -> Tensor:
+    """Noisy motion (B, T, D) at levels (B,)."""
+    return signal_share(level)[:, None, None] * clean + noise_share(level)[:, None, None] * noise
+
+
+def guided(
+    denoise: Denoise,
+    noisy: Tensor,
+    level: Tensor,
+    *,
+    past: Tensor,
+    speech: Tensor,
+    style: Tensor,
+    guidance_audio: float,
+) -> Tensor:
+    """(1 + s) H(all) - s H(without the sound). Source: VASA-1, equation 3."""
+    full = denoise(noisy, level, past=past, speech=speech, style=style)
+    if guidance_audio == 0:
+        return full
+    return full + guidance_audio * (
+        full - denoise(noisy, level, past=past, speech=None, style=style)
+    )
+
+
+def sample_window(
+    denoise: Denoise, noise: Tensor, *, past: Tensor, speech: Tensor, style: Tensor, num_steps: int, guidance_audio: float
+) -> Tensor:  # fmt: skip
+    """One window of motion (1, T, D) from noise (1, T, D), by DDIM without added noise.
+
+    Args: past (1, CONTEXT, D) clean frames before the window; speech (1, 2 (CONTEXT + T), F).
+    Source: Song et al. 2021, Denoising diffusion implicit models.
+    """
+    x = noise
+    levels = torch.linspace(1, 0, num_steps + 1)
+    for now, then in zip(levels[:-1], levels[1:]):
+        clean = guided(
+            denoise,
+            x,
+            now[None],
+            past=past,
+            speech=speech,
+            style=style,
+            guidance_audio=guidance_audio,
+        )
+        implied = (x - signal_share(now) * clean) / noise_share(now)
+        x = signal_share(then) * clean + noise_share(then) * implied
+    return x
+
+
+def sample(
+    denoise: Denoise, speech: Tensor, *, n_frames: int, motion_dim: int, style: Tensor, seed: int, num_steps: int, guidance_audio: float,
+    progress: Callable[[int], None] = lambda done: None
+) -> Tensor:  # fmt: skip
+    """Motion (n_frames, motion_dim) for speech features (2 n_frames or more, F), window after window.
+
+    The noise comes from a CPU generator, so one seed gives one motion on every device. The past of the first window is rest (zeros).
+    """
+    generator = torch.Generator().manual_seed(seed)
+    n_windows = -(-n_frames // WINDOW)
+    wanted = 2 * (CONTEXT + n_windows * WINDOW)
+    speech = torch.cat([speech[:1].expand(2 * CONTEXT, -1), speech])[:wanted]
+    if len(speech) < wanted:
+        speech = torch.cat([speech, speech[-1:].expand(wanted - len(speech), -1)])
+    drawn = [torch.zeros(1, CONTEXT, motion_dim, device=speech.device)]
+    for k in range(n_windows):
+        noise = torch.randn(1, WINDOW, motion_dim, generator=generator).to(speech.device)
+        heard = speech[None, 2 * k * WINDOW : 2 * (k * WINDOW + CONTEXT + WINDOW)]
+        past = torch.cat(drawn[-1:], 1)[:, -CONTEXT:]
+        drawn.append(
+            sample_window(
+                denoise,
+                noise,
+                past=past,
+                speech=heard,
+                style=style,
+                num_steps=num_steps,
+                guidance_audio=guidance_audio,
+            )
+        )
+        progress(min((k + 1) * WINDOW, n_frames))
+    return torch.cat(drawn[1:], 1)[0, :n_frames]

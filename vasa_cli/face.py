@@ -1,0 +1,222 @@
+"""From a picture to a face: find it, read its points, fit its code, cut the square that is animated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from vasa_cli.geometry import CROP_FACE_HEIGHT, CROP_ORIGIN_Y, LIPS, FaceCode, Geometry, align
+from vasa_cli.models import detector as detector_model
+from vasa_cli.models.blocks import channels_last
+from vasa_cli.models.detector import FaceDetector, decode_boxes
+from vasa_cli.models.encoder import (
+    EYE_EXTENT,
+    EYE_SIDE,
+    FACE_EXTENT,
+    FACE_SIDE,
+    LEFT_EYE,
+    LIPS_EXTENT,
+    LIPS_SIDE,
+    RIGHT_EYE,
+    FaceEncoder,
+)
+from vasa_cli.models.fields import Patch, patch_around, turned_square
+
+SCORE_THRESHOLD = 0.68  # validation faces score from 0.72, face-free pictures up to 0.67
+SURE_SCORE = 0.8  # below it, the picture is searched again in finer tiles
+TILE_LEVELS = (1, 2, 4)  # a picture is searched whole, then at twice and four times the resolution
+REGION_SIDE = (
+    512  # pixels of the upright region around a face from which all crops of the encoder are cut
+)
+REGION_EXTENT = 2.4  # its side in face heights
+N_PASSES = 3  # of the whole-face regressor, each on a better-placed square
+
+
+@dataclass(frozen=True)
+class Detection:
+    """One face found in a picture: centre of its points and height from forehead to chin, in pixels; score 0 to 1."""
+
+    x: float
+    y: float
+    height: float
+    score: float
+
+
+@dataclass(frozen=True)
+class Window:
+    """The square of a picture that is animated: centre and half side in pixels."""
+
+    x: float
+    y: float
+    half: float
+
+    def to_crop(self, points: np.ndarray) -> np.ndarray:
+        """Points (..., 3) in pixels to crop units."""
+        return (points - [self.x, self.y, 0.0]) / self.half
+
+
+class FaceReader:
+    """The detector, the encoder and the geometry, ready to read pictures."""
+
+    def __init__(
+        self,
+        detector: FaceDetector,
+        encoder: FaceEncoder,
+        geometry: Geometry,
+        *,
+        device: torch.device,
+    ) -> None:
+        self.detector, self.encoder, self.geometry, self.device = (
+            detector,
+            encoder,
+            geometry,
+            device,
+        )
+
+    @torch.inference_mode()
+    def detect(self, image: np.ndarray) -> list[Detection]:
+        """Faces of a picture (H, W, 3) uint8, from left to right; finer tiles are searched only while nothing sure is found."""
+        found: list[Detection] = []
+        for level in TILE_LEVELS:
+            if level > 1 and max(image.shape[:2]) < detector_model.SIDE * level / 2:
+                break
+            found += self._search(image, level)
+            if any(d.score > SURE_SCORE for d in found):
+                break
+        return sorted(without_doubles(found), key=lambda d: d.x)
+
+    def _search(self, image: np.ndarray, level: int) -> list[Detection]:
+        """One pass over overlapping tiles, level x 256 pixels for the longer side."""
+        side = detector_model.SIDE
+        scale = side * level / max(image.shape[:2])
+        height, width = (max(1, round(n * scale)) for n in image.shape[:2])
+        small = np.asarray(
+            Image.fromarray(image).resize(
+                (width, height), Image.Resampling.BOX if scale < 1 else Image.Resampling.BILINEAR
+            )
+        )
+        tiles, origins = [], []
+        for top in tile_starts(height, side):
+            for left in tile_starts(width, side):
+                tile = np.full((side, side, 3), 127, np.uint8)
+                part = small[top : top + side, left : left + side]
+                tile[: part.shape[0], : part.shape[1]] = part
+                tiles.append(tile)
+                origins.append((left, top))
+        maps = self.detector(to_tensor(np.stack(tiles), self.device))
+        boxes = decode_boxes(maps, threshold=SCORE_THRESHOLD)
+        return [
+            Detection(
+                (float(b[0]) + left) / scale,
+                (float(b[1]) + top) / scale,
+                float(b[2]) / scale,
+                float(b[3]),
+            )
+            for found, (left, top) in zip(boxes, origins)
+            for b in found
+        ]
+
+    @torch.inference_mode()
+    def read_points(self, image: np.ndarray, face: Detection) -> np.ndarray:
+        """The 478 points (478, 3) of a found face, in pixels of the picture with depth."""
+        half = face.height * REGION_EXTENT / 2
+        region = cut_square(image, Window(face.x, face.y, half), REGION_SIDE)
+        picture = to_tensor(region[None], self.device)
+        square = turned_square(
+            torch.zeros(1, 2), torch.full((1,), FACE_EXTENT / REGION_EXTENT), torch.zeros(1)
+        )
+        for _ in range(N_PASSES):
+            points = self._regress(picture, square, "face")
+            square = whole_face_square(points)
+        lips = self._regress(picture, patch_around(points, LIPS, LIPS_EXTENT), "lips")
+        left = self._regress(picture, patch_around(points, LEFT_EYE, EYE_EXTENT), "eye")
+        right = self._regress(
+            picture, patch_around(points, RIGHT_EYE, EYE_EXTENT, mirrored=True), "eye"
+        )
+        for index, better in ((LIPS, lips), (LEFT_EYE, left), (RIGHT_EYE, right)):
+            points[:, list(index)] = better
+        return points[0].numpy().astype(np.float64) * half + [face.x, face.y, 0.0]
+
+    def _regress(self, picture: Tensor, square: Patch, part: str) -> Tensor:
+        side = {"face": FACE_SIDE, "lips": LIPS_SIDE, "eye": EYE_SIDE}[part]
+        cut = Patch(square.affine.to(self.device)).cut(picture, side)
+        found: Tensor = getattr(self.encoder, part)(channels_last(cut))
+        return square.from_square_3d(found.float().cpu())
+
+    def window(self, points: np.ndarray) -> Window:
+        """The square to animate: the mean face, laid over these points, at its resting place and size."""
+        scale, _, translation = align(points[None], self.geometry.mean)
+        half = float(scale[0]) / CROP_FACE_HEIGHT
+        return Window(
+            float(translation[0, 0]), float(translation[0, 1]) - CROP_ORIGIN_Y * half, half
+        )
+
+    def fit(self, points: np.ndarray, window: Window) -> FaceCode:
+        """The code of points (478, 3) in pixels, in the units of a window."""
+        return self.geometry.fit(window.to_crop(points))
+
+
+def whole_face_square(points: Tensor) -> Patch:
+    """The square in which the whole-face regressor likes to see points (B, 478, 3): upright, centred, of its extent."""
+    across = points[:, [263, 362], :2].mean(1) - points[:, [33, 133], :2].mean(1)
+    height = (points[:, 10, :2] - points[:, 152, :2]).norm(dim=-1)
+    return turned_square(
+        points[:, :468, :2].mean(1),
+        height * FACE_EXTENT / 2,
+        torch.atan2(across[:, 1], across[:, 0]),
+    )
+
+
+def tile_starts(length: int, side: int) -> list[int]:
+    """Where tiles of a side begin so that they cover a length, overlapping by half."""
+    if length <= side:
+        return [0]
+    n = int(np.ceil((length - side) / (side / 2))) + 1
+    return [round(k * (length - side) / (n - 1)) for k in range(n)]
+
+
+def without_doubles(found: list[Detection]) -> list[Detection]:
+    """The best of detections that lie within half a face of each other."""
+    kept: list[Detection] = []
+    for face in sorted(found, key=lambda d: -d.score):
+        if all(
+            np.hypot(face.x - k.x, face.y - k.y) > 0.5 * max(face.height, k.height) for k in kept
+        ):
+            kept.append(face)
+    return kept
+
+
+def to_tensor(images: np.ndarray, device: torch.device) -> Tensor:
+    """(B, H, W, 3) uint8 to (B, 3, H, W) in [-1, 1]."""
+    return channels_last(
+        torch.tensor(images, device=device).permute(0, 3, 1, 2).float() / 127.5 - 1
+    )
+
+
+def cut_square(image: np.ndarray, window: Window, side: int) -> np.ndarray:
+    """A window of a picture (H, W, 3) as (side, side, 3) uint8; beyond the picture its edge is repeated."""
+    height, width = image.shape[:2]
+    left, top, right, bottom = (
+        window.x - window.half,
+        window.y - window.half,
+        window.x + window.half,
+        window.y + window.half,
+    )
+    x0, y0 = max(0, int(np.floor(left)) - 2), max(0, int(np.floor(top)) - 2)
+    x1, y1 = min(width, int(np.ceil(right)) + 2), min(height, int(np.ceil(bottom)) + 2)
+    pads = [max(0, int(np.ceil(p)) + 2) for p in (-top, bottom - height, -left, right - width)]
+    part = np.pad(
+        image[y0:y1, x0:x1], ((pads[0], pads[1]), (pads[2], pads[3]), (0, 0)), mode="edge"
+    )
+    dx, dy = left - x0 + pads[2], top - y0 + pads[0]
+    box = (
+        max(dx, 0.0),
+        max(dy, 0.0),
+        min(dx + 2 * window.half, part.shape[1]),
+        min(dy + 2 * window.half, part.shape[0]),
+    )
+    return np.asarray(Image.fromarray(part).resize((side, side), Image.Resampling.LANCZOS, box=box))

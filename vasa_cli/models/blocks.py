@@ -1,0 +1,68 @@
+"""Layers that the networks share; all fast in bf16 and channels-last on CPUs, none with a normalisation."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+def conv(in_channels: int, out_channels: int, *, stride: int = 1) -> nn.Sequential:
+    """3x3 convolution and LeakyReLU."""
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, 3, stride, 1), nn.LeakyReLU(0.2, inplace=True)
+    )
+
+
+class Residual(nn.Module):
+    """Two 3x3 convolutions beside a shortcut; starts as the identity."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.LeakyReLU(0.2),
+            nn.Conv2d(channels, channels, 3, 1, 1),
+            nn.LeakyReLU(0.2, inplace=True),
+            nn.Conv2d(channels, channels, 3, 1, 1),
+        )
+        nn.init.zeros_(self.body[3].weight)
+        nn.init.zeros_(self.body[3].bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.body(x)
+
+
+class UNet(nn.Module):
+    """A three-level U-Net (B, in_channels, H, W) to (B, out_channels, H, W); H and W are multiples of 4. Starts at zero."""
+
+    def __init__(
+        self, in_channels: int, out_channels: int, widths: tuple[int, int, int], *, n_residual: int
+    ) -> None:
+        super().__init__()
+        a, b, c = widths
+        self.enter, self.down1, self.down2 = (
+            conv(in_channels, a),
+            conv(a, b, stride=2),
+            conv(b, c, stride=2),
+        )
+        self.middle = nn.Sequential(*[Residual(c) for _ in range(n_residual)])
+        self.up1, self.join1 = conv(c, b), conv(2 * b, b)
+        self.up0, self.join0 = conv(b, a), conv(2 * a, a)
+        self.leave = nn.Conv2d(a, out_channels, 3, 1, 1)
+        nn.init.zeros_(self.leave.weight)
+        nn.init.zeros_(self.leave.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        fine = self.enter(x)
+        coarse = self.down1(fine)
+        deep = self.middle(self.down2(coarse))
+        coarse = self.join1(torch.cat([self.up1(double(deep)), coarse], 1))
+        return self.leave(self.join0(torch.cat([self.up0(double(coarse)), fine], 1)))
+
+
+def double(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2.0, mode="nearest")
+
+
+def channels_last(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,321 @@
+"""Maps made from landmarks in closed form: flows, distances to outlines, and the squares in which mouth and eyes are drawn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+OVAL = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
+        152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109)  # fmt: skip
+OUTER_LIPS = (
+    61,
+    185,
+    40,
+    39,
+    37,
+    0,
+    267,
+    269,
+    270,
+    409,
+    291,
+    375,
+    321,
+    405,
+    314,
+    17,
+    84,
+    181,
+    91,
+    146,
+)
+INNER_LIPS = (
+    78,
+    191,
+    80,
+    81,
+    82,
+    13,
+    312,
+    311,
+    310,
+    415,
+    308,
+    324,
+    318,
+    402,
+    317,
+    14,
+    87,
+    178,
+    88,
+    95,
+)
+LEFT_EYE = (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7)
+RIGHT_EYE = (263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249)
+LEFT_BROW, RIGHT_BROW = (70, 63, 105, 66, 107, 55, 65, 52, 53, 46), (
+    300,
+    293,
+    334,
+    296,
+    336,
+    285,
+    295,
+    282,
+    283,
+    276,
+)
+IRISES = {"left": (468, 469, 470, 471, 472), "right": (473, 474, 475, 476, 477)}
+EYE_OUTLINES = {"left": LEFT_EYE, "right": RIGHT_EYE}
+OUTLINES = (OVAL, OUTER_LIPS, INNER_LIPS, LEFT_EYE, RIGHT_EYE, LEFT_BROW, RIGHT_BROW)
+N_OUTLINES = len(OUTLINES)
+RIGID = (
+    33,
+    133,
+    362,
+    263,
+    168,
+    6,
+    197,
+    195,
+    5,
+    4,
+    1,
+    10,
+    151,
+    9,
+    8,
+    127,
+    356,
+    234,
+    454,
+    109,
+    338,
+    67,
+    297,
+)
+HEAD_RADII = (0.56, 0.72, 0.60)  # of the ellipsoid that stands for the head, in face heights
+HEAD_CENTRE_BEHIND_FACE, HEAD_CENTRE_ABOVE_FACE = 0.42, 0.02
+
+
+def pixel_grid(side: int, device: torch.device | str = "cpu") -> Tensor:
+    """Pixel centres (1, side, side, 2), x then y, in [-1, 1]."""
+    line = (torch.arange(side, device=device) + 0.5) / side * 2 - 1
+    return torch.stack(torch.meshgrid(line, line, indexing="xy"), -1)[None]
+
+
+def warp(image: Tensor, flow: Tensor) -> Tensor:
+    """Backward warp by a flow (B, 2, H, W) in units of [-1, 1], of the image's size."""
+    grid = pixel_grid(image.shape[-1], image.device) + flow.permute(0, 2, 3, 1)
+    return F.grid_sample(image, grid, align_corners=False, padding_mode="border")
+
+
+def face_height(points: Tensor) -> Tensor:
+    """(B,) distance of forehead and chin in 3D, which turning the head leaves alone."""
+    return (points[:, 10] - points[:, 152]).norm(dim=-1)
+
+
+@dataclass(frozen=True)
+class Patch:
+    """Squares on the picture: an affine map (B, 2, 3) from the square's [-1, 1] to crop units."""
+
+    affine: Tensor
+
+    def grid(self, side: int) -> Tensor:
+        """Where each pixel of the square lies, (B, side, side, 2)."""
+        return F.affine_grid(self.affine, [len(self.affine), 1, side, side], align_corners=False)
+
+    @property
+    def half(self) -> Tensor:
+        """(B,) half side in crop units."""
+        return self.affine[:, :, 1].norm(dim=1)
+
+    def cut(self, image: Tensor, side: int) -> Tensor:
+        """(B, C, side, side); strong shrinking is prepared by averaging 2x2 pixels."""
+        while float(self.half.mean()) * image.shape[-1] / side > 1.6:
+            image = F.avg_pool2d(image, 2)
+        return F.grid_sample(image, self.grid(side), align_corners=False, padding_mode="border")
+
+    def to_square(self, points: Tensor) -> Tensor:
+        """Points (B, n, 2) in crop units to the square's own."""
+        return (points - self.affine[:, None, :, 2]) @ torch.linalg.inv(
+            self.affine[:, :, :2]
+        ).transpose(1, 2)
+
+    def to_square_3d(self, points: Tensor) -> Tensor:
+        """Points (B, n, 3) in crop units to the square's own, depth in the same unit."""
+        return torch.cat(
+            [self.to_square(points[..., :2]), points[..., 2:] / self.half[:, None, None]], -1
+        )
+
+    def from_square_3d(self, points: Tensor) -> Tensor:
+        """Inverse of `to_square_3d`."""
+        flat = points[..., :2] @ self.affine[:, :, :2].transpose(1, 2) + self.affine[:, None, :, 2]
+        return torch.cat([flat, points[..., 2:] * self.half[:, None, None]], -1)
+
+    def paste(self, frame: Tensor, colour: Tensor, alpha: Tensor) -> None:
+        """Blend what was drawn into frames (B, 3, S, S), in place, touching only the pixels around each square."""
+        side = frame.shape[-1]
+        inverse = torch.linalg.inv(self.affine[:, :, :2])
+        inverse = torch.cat([inverse, -inverse @ self.affine[:, :, 2:]], 2)
+        reach = self.affine[:, :, :2].abs().sum(2)  # (B, 2) half extents along the picture's axes
+        low = ((self.affine[:, :, 2] - reach + 1) / 2 * side).floor().long().clamp(0, side - 1)
+        high = ((self.affine[:, :, 2] + reach + 1) / 2 * side).ceil().long().clamp(1, side)
+        layers = torch.cat([colour, alpha], 1)
+        line = (torch.arange(side, device=frame.device) + 0.5) / side * 2 - 1
+        for b, ((x0, y0), (x1, y1)) in enumerate(zip(low.tolist(), high.tolist())):
+            x, y = line[x0:x1], line[y0:y1]
+            m = inverse[b]
+            grid = torch.stack(
+                [m[i, 0] * x + (m[i, 1] * y + m[i, 2])[:, None] for i in range(2)], -1
+            )
+            drawn = F.grid_sample(layers[b : b + 1], grid[None], align_corners=False)[0]
+            inside = (grid.abs().amax(-1) < 1).to(drawn.dtype)
+            region = frame[b, :, y0:y1, x0:x1]
+            region += (drawn[:3] - region) * (drawn[3:] * inside)
+
+
+def turned_square(centre: Tensor, half: Tensor, turn: Tensor, *, mirrored: bool = False) -> Patch:
+    """Squares with a centre (B, 2), a half side (B,) and a clockwise turn in radians (B,)."""
+    cos, sin = torch.cos(turn) * half, torch.sin(turn) * half
+    sign = -1.0 if mirrored else 1.0
+    right, down = torch.stack([cos, sin], -1) * sign, torch.stack([-sin, cos], -1)
+    return Patch(torch.stack([right, down, centre], -1))
+
+
+def patch_around(
+    points: Tensor, index: tuple[int, ...], extent: float, *, mirrored: bool = False
+) -> Patch:
+    """Squares around some landmarks, turned with the eyes' line; extent is the side in face heights."""
+    centre = points[:, index, :2].mean(1)
+    across = points[:, [263, 362], :2].mean(1) - points[:, [33, 133], :2].mean(1)
+    right = across / across.norm(dim=-1, keepdim=True).clamp_min(1e-4)
+    half = face_height(points)[:, None] * extent / 2
+    down = torch.stack([-right[:, 1], right[:, 0]], -1)
+    sign = -1.0 if mirrored else 1.0
+    return Patch(torch.stack([right * half * sign, down * half, centre], -1))
+
+
+def mouth_patch(points: Tensor, extent: float) -> Patch:
+    return patch_around(points, (61, 291, 0, 17, 13, 14, 78, 308), extent)
+
+
+def eye_patch(points: Tensor, eye: str, extent: float) -> Patch:
+    corners = (33, 133) if eye == "left" else (263, 362)
+    return patch_around(points, corners, extent, mirrored=eye == "right")
+
+
+def signed_distance(polygon: Tensor, grid: Tensor) -> Tensor:
+    """Distance of positions (B, P, 2) to closed polygons (B, K, 2); negative inside."""
+    start, end = polygon[:, None], polygon.roll(-1, 1)[:, None]  # (B, 1, K, 2)
+    x, y = grid[:, :, None, 0], grid[:, :, None, 1]  # (B, P, 1)
+    sx, sy, ex, ey = start[..., 0], start[..., 1], end[..., 0], end[..., 1]
+    dx, dy = ex - sx, ey - sy
+    along = (((x - sx) * dx + (y - sy) * dy) / (dx * dx + dy * dy).clamp_min(1e-9)).clamp(0, 1)
+    gap = (x - sx - along * dx).square() + (y - sy - along * dy).square()
+    crosses = ((sy > y) != (ey > y)) & (x < sx + (y - sy) * dx / torch.where(dy == 0, 1e-9, dy))
+    inside = crosses.sum(-1) % 2
+    return gap.amin(-1).clamp_min(1e-12).sqrt() * (1 - 2 * inside)
+
+
+def outline_maps(points: Tensor, side: int) -> Tensor:
+    """Soft distances (B, N_OUTLINES, side, side) to the outlines of the face, -1 well inside to 1 well outside."""
+    grid = pixel_grid(side, points.device).reshape(1, -1, 2)
+    maps = [torch.tanh(signed_distance(points[:, index, :2], grid) * 8) for index in OUTLINES]
+    return torch.stack(maps, 1).unflatten(2, (side, side))
+
+
+def mouth_maps(points: Tensor, patch: Patch, side: int) -> Tensor:
+    """(B, 5, side, side): soft distance to inner and outer lips, and where skull and chin are: x and y from the nose, y from the chin."""
+    own = pixel_grid(side, points.device).reshape(1, -1, 2)
+    local = patch.to_square(points[..., :2])
+    inner = torch.tanh(signed_distance(local[:, INNER_LIPS], own) * 6)
+    outer = torch.tanh(signed_distance(local[:, OUTER_LIPS], own) * 6)
+    nose, chin = local[:, [2, 97, 326]].mean(1)[:, None], local[:, [152, 175]].mean(1)[:, None]
+    rows = [
+        inner,
+        outer,
+        own[..., 0] - nose[..., 0],
+        own[..., 1] - nose[..., 1],
+        own[..., 1] - chin[..., 1],
+    ]
+    return torch.stack(rows, 1).unflatten(2, (side, side))
+
+
+def eye_maps(points: Tensor, eye: str, patch: Patch, side: int) -> Tensor:
+    """(B, 3, side, side): soft distance to the lids, to the iris's edge, and across the iris."""
+    own = pixel_grid(side, points.device).reshape(1, -1, 2)
+    local = patch.to_square(points[..., :2])
+    lids = torch.tanh(signed_distance(local[:, EYE_OUTLINES[eye]], own) * 6)
+    iris = local[:, IRISES[eye]]
+    radius = (iris[:, 1:] - iris[:, :1]).norm(dim=-1).mean(1, keepdim=True)
+    from_centre = (own - iris[:, :1]).norm(dim=-1)
+    rows = [lids, torch.tanh((from_centre - radius) * 8), from_centre]
+    return torch.stack(rows, 1).unflatten(2, (side, side))
+
+
+def candidate_flows(
+    source: Tensor, driving: Tensor, side: int, sigmas: tuple[float, ...]
+) -> tuple[Tensor, Tensor]:
+    """Backward flows (B, 1 + len(sigmas), 2, side, side): the head as a rigid body in 3D, then soft-landmark flows; and nearness (B, len, ...)."""
+    grid = pixel_grid(side, driving.device).reshape(1, -1, 2)
+    square = (
+        grid.square().sum(-1)[:, :, None] - 2 * grid @ driving[..., :2].transpose(1, 2)
+    ) + driving[..., :2].square().sum(-1)[:, None]
+    shift = source[..., :2] - driving[..., :2]
+    flows, nears, depth = [], [], driving[..., 2].mean(1, keepdim=True)
+    for sigma in sigmas:
+        logits = -square / (2 * sigma**2)
+        weights = torch.softmax(logits, -1)  # (B, P, 478)
+        flows.append(weights @ shift)
+        nears.append(torch.exp(logits.amax(-1)))
+        depth = (weights @ driving[..., 2:])[..., 0]  # of the narrowest
+    rigid = rigid_flow(source, driving, grid, depth, nears[-1])
+    stacked = torch.stack([rigid, *flows], 1).transpose(2, 3).unflatten(3, (side, side))
+    return stacked, torch.stack(nears, 1).unflatten(2, (side, side))
+
+
+def rigid_flow(
+    source: Tensor, driving: Tensor, grid: Tensor, depth: Tensor, near: Tensor
+) -> Tensor:
+    """Backward flow (B, P, 2) of a rigid head: depth from the face where it is near, else from an ellipsoid behind it."""
+    scale, rotation, translation = rigid_transform(driving, source)
+    height = face_height(driving)
+    right = driving[:, [263, 362, 454, 356]].mean(1) - driving[:, [33, 133, 234, 127]].mean(1)
+    down = driving[:, [152, 199, 17]].mean(1) - driving[:, [10, 151, 9]].mean(1)
+    away = F.normalize(torch.linalg.cross(right, down), dim=-1)
+    centre = (
+        driving[:, RIGID].mean(1)
+        + away * (HEAD_CENTRE_BEHIND_FACE * height)[:, None]
+        - F.normalize(down, dim=-1) * (HEAD_CENTRE_ABOVE_FACE * height)[:, None]
+    )
+    radii = height[:, None] * torch.tensor(HEAD_RADII, device=driving.device)
+    offset = (grid - centre[:, None, :2]) / radii[:, None, :2]
+    front = centre[:, 2:] - radii[:, 2:] * (1 - offset.square().sum(-1)).clamp_min(0).sqrt()
+    z = front + (depth - front) * near
+    position = torch.cat([grid.expand(len(driving), -1, -1), z[..., None]], -1)
+    return (scale[:, None, None] * position @ rotation.transpose(1, 2) + translation[:, None])[
+        ..., :2
+    ] - grid
+
+
+def rigid_transform(here: Tensor, there: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Similarity there = scale * rotation @ here + translation over the rigid landmarks: (B,), (B, 3, 3), (B, 3).
+
+    Source: Umeyama 1991.
+    """
+    a, b = here[:, RIGID], there[:, RIGID]
+    a_mean, b_mean = a.mean(1, keepdim=True), b.mean(1, keepdim=True)
+    u, s, vt = torch.linalg.svd((b - b_mean).transpose(1, 2) @ (a - a_mean))
+    sign = torch.ones_like(s)
+    sign[:, 2] = torch.det(u @ vt).sign()
+    rotation = (u * sign[:, None]) @ vt
+    scale = (s * sign).sum(1) / (a - a_mean).square().sum((1, 2))
+    return (
+        scale,
+        rotation,
+        b_mean[:, 0] - scale[:, None] * (rotation @ a_mean[:, 0, :, None])[..., 0],
+    )

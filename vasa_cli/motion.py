@@ -1,0 +1,139 @@
+"""What a face does over time: head poses and dynamics of every frame, apart from whose face it is."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from vasa_cli.config import MOTION_FPS
+from vasa_cli.errors import InputError
+from vasa_cli.geometry import EXPLICIT, N_DYNAMICS, N_HEAD_POSE, FaceCode, Geometry
+
+FORMAT = 1
+MOUTH_OPEN = EXPLICIT.index("mouth_open")
+LIDS = (EXPLICIT.index("lid_right"), EXPLICIT.index("lid_left"))
+KEPT_EXPRESSION = 0.6  # share of the photo's own expression that stays while it speaks
+
+
+@dataclass(frozen=True)
+class Motion:
+    """Changes from a face at rest, frame by frame.
+
+    head_pose: (T, 6) yaw, pitch, roll in degrees, x and y in crop units, logarithm of the distance, all as changes from the photo.
+    dynamics: (T, N_DYNAMICS) changes from rest in standard deviations; the mouth's opening is measured from closed lips.
+    """
+
+    head_pose: np.ndarray
+    dynamics: np.ndarray
+    fps: Fraction = Fraction(MOTION_FPS)
+
+    def __len__(self) -> int:
+        return len(self.head_pose)
+
+    def resample(self, fps: Fraction, n_frames: int) -> Motion:
+        """The same motion at another rate; frame k is shown at (k + 0.5) / fps seconds. Cubic between frames."""
+        if fps == self.fps and n_frames == len(self):
+            return self
+        position = (np.arange(n_frames) + 0.5) * float(self.fps / fps) - 0.5
+        both = np.concatenate([self.head_pose, self.dynamics], 1)
+        both = catmull_rom(both, np.clip(position, 0, len(self) - 1))
+        return Motion(both[:, :N_HEAD_POSE], both[:, N_HEAD_POSE:], fps)
+
+    def save(self, path: Path, *, metadata: dict[str, str] | None = None) -> None:
+        """Write as safetensors with JSON metadata."""
+        from safetensors.numpy import save_file
+
+        about = {
+            "format": FORMAT,
+            "fps": str(self.fps),
+            "units": "degrees; crop units; log distance; standard deviations",
+        }
+        arrays = {
+            "head_pose": self.head_pose.astype(np.float32),
+            "dynamics": self.dynamics.astype(np.float32),
+        }
+        save_file(arrays, str(path), metadata={"vasa_motion": json.dumps(about | (metadata or {}))})
+
+    @staticmethod
+    def load(path: Path) -> Motion:
+        """Read what `save` wrote.
+
+        Raises: InputError when the file is missing or is not a motion file of this format.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(str(path), framework="numpy") as file:
+                about = json.loads((file.metadata() or {}).get("vasa_motion", "{}"))
+                arrays = {key: file.get_tensor(key) for key in file.keys()}
+        except (OSError, SafetensorError) as error:
+            raise InputError(
+                f"{path} is not a motion file: {error}; make one with vasa motion"
+            ) from error
+        shapes = {key: value.shape[1:] for key, value in arrays.items()}
+        if about.get("format") != FORMAT or shapes != {
+            "head_pose": (N_HEAD_POSE,),
+            "dynamics": (N_DYNAMICS,),
+        }:
+            raise InputError(
+                f"{path} is not a motion file of format {FORMAT}; make one with vasa motion"
+            )
+        return Motion(arrays["head_pose"], arrays["dynamics"], Fraction(about["fps"]))
+
+
+def catmull_rom(values: np.ndarray, position: np.ndarray) -> np.ndarray:
+    """Rows of `values` (T, D) at fractional positions (N,), by the Catmull-Rom cubic."""
+    base = np.floor(position).astype(int)
+    t = (position - base)[:, None]
+    p0, p1, p2, p3 = (values[np.clip(base + k, 0, len(values) - 1)] for k in (-1, 0, 1, 2))
+    return 0.5 * (
+        2 * p1
+        + (p2 - p0) * t
+        + (2 * p0 - 5 * p1 + 4 * p2 - p3) * t**2
+        + (3 * p1 - p0 - 3 * p2 + p3) * t**3
+    )
+
+
+def resting_dynamics(code: FaceCode, limits: np.ndarray) -> np.ndarray:
+    """What this face does when it says nothing (N_DYNAMICS,): the photo's expression, softened, with the lips together and eyes as they are."""
+    rest = np.clip(code.dynamics, limits[0], limits[1])
+    kept = np.full(N_DYNAMICS, KEPT_EXPRESSION)
+    kept[:2] = 1.0  # gaze
+    kept[list(LIDS)] = 1.0
+    rest = rest * kept
+    rest[MOUTH_OPEN] = 0.0
+    return rest
+
+
+def perform(motion: Motion, code: FaceCode, geometry: Geometry) -> np.ndarray:
+    """The points (T, 478, 3) in crop units of one face performing a motion."""
+    head_pose = code.head_pose[None] + motion.head_pose
+    head_pose[:, 5] = code.head_pose[5] * np.exp(motion.head_pose[:, 5])
+    dynamics = resting_dynamics(code, geometry.dynamics_limit) + motion.dynamics
+    return geometry.landmarks(code, head_pose=head_pose, dynamics=dynamics)
+
+
+def from_video(head_pose: np.ndarray, dynamics: np.ndarray) -> Motion:
+    """Motion of a filmed face: changes from its own median pose and expression; the mouth's opening from closed lips.
+
+    Args: head_pose (T, 6) and dynamics (T, N_DYNAMICS) as `Geometry.fit_sequence` gives them.
+    """
+    pose = head_pose.copy()
+    pose[:, 5] = np.log(pose[:, 5])
+    rest = np.median(dynamics, 0)
+    rest[MOUTH_OPEN] = 0.0
+    return Motion(pose - np.median(pose, 0), dynamics - rest)
+
+
+def without_gaps(motion: Motion, found: np.ndarray) -> Motion:
+    """The same motion, frames where no face was found (found (T,) is False) drawn straight between their neighbours."""
+    seen, every = np.flatnonzero(found), np.arange(len(motion))
+
+    def filled(values: np.ndarray) -> np.ndarray:
+        return np.stack([np.interp(every, seen, column[seen]) for column in values.T], 1)
+
+    return replace(motion, head_pose=filled(motion.head_pose), dynamics=filled(motion.dynamics))

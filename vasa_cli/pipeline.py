@@ -1,0 +1,266 @@
+"""The straight line from a portrait and a speech to an MP4."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Callable, Iterator
+
+import numpy as np
+import torch
+
+from vasa_cli import diffusion, image, video
+from vasa_cli.audio import Audio, frame_count, load_audio
+from vasa_cli.config import Progress, ProgressCallback, RenderOptions, RenderResult
+from vasa_cli.errors import InputError, UsageError
+from vasa_cli.face import Detection, FaceReader, Window, cut_square, to_tensor
+from vasa_cli.geometry import N_DYNAMICS, N_HEAD_POSE, FaceCode
+from vasa_cli.label import Label
+from vasa_cli.loading import Models, choose_device, load_models
+from vasa_cli.models.decoder import Appearance
+from vasa_cli.models.denoiser import N_STYLE
+from vasa_cli.motion import Motion, perform
+from vasa_cli.placement import Placement, place
+from vasa_cli.provenance import Stamp
+from vasa_cli.watermark import Watermarker
+from vasa_cli.weights import find_weights_dir
+
+BATCH = 8  # frames drawn at once
+PORTRAITS_KEPT = 8
+TURNED_DEG = 45.0  # a photo turned further is warned about
+TINY_FACE_PX = 80.0  # as is a face smaller than this
+
+
+@dataclass(frozen=True, eq=False)
+class Portrait:
+    """A photo that was read: its face's points, code and the square to animate."""
+
+    picture: np.ndarray  # (H, W, 3) uint8
+    points: np.ndarray  # (478, 3) pixels
+    window: Window
+    code: FaceCode
+    warnings: tuple[str, ...] = field(default=())
+
+
+class Renderer:
+    """Holds the networks; renders any number of videos. Not for several threads at once."""
+
+    def __init__(self, *, weights_dir: Path | None = None, device: str = "auto") -> None:
+        """Load all weights.
+
+        Raises: UsageError for a device this machine lacks, WeightsError for weights that cannot be used.
+        """
+        self.weights_dir = find_weights_dir(weights_dir)
+        self.models: Models = load_models(self.weights_dir, choose_device(device))
+        self._portraits: OrderedDict[tuple[object, ...], Portrait] = OrderedDict()
+
+    def render(
+        self,
+        photo: Path,
+        speech: Path,
+        output: Path | None = None,
+        *,
+        options: RenderOptions = RenderOptions(),
+        progress: ProgressCallback | None = None,
+    ) -> RenderResult:
+        """Write the video in which the photo's face speaks; beside the speech when no output is named.
+
+        Raises: UsageError, InputError, ResourceError as their names say; nothing is left behind then.
+        """
+        started = time.monotonic()
+        photo, speech = Path(photo), Path(speech)
+        output = video.default_output(speech) if output is None else Path(output)
+        video.check_output(output, force=options.force, inputs=(photo, speech))
+        stamp = Stamp(options, output=output, photo=photo, weights_dir=self.weights_dir)
+        tell = progress or (lambda step: None)
+
+        tell(Progress("photo", 0, 1))
+        portrait = self.read_portrait(photo, options)
+        tell(Progress("speech", 0, 1))
+        audio = load_audio(speech, max_seconds=options.preview_s)
+        n_frames = frame_count(len(audio.samples), audio.sample_rate, options.fps)
+        motion = self.sample_motion(
+            audio, options, lambda done, total: tell(Progress("motion", done, total))
+        )
+        placement = place(portrait.picture, portrait.window, options)
+        marks = frame_marks(placement, options)
+        digest = hashlib.sha256()
+        with video.VideoWriter(
+            output,
+            width=placement.width,
+            height=placement.height,
+            fps=options.fps,
+            audio=speech,
+            duration_s=float(n_frames / options.fps),
+            crf=options.crf,
+            metadata=stamp.metadata,
+            threads=torch.get_num_threads(),
+            finish=stamp.finish,
+        ) as writer:
+            for frame in self.draw(portrait, motion.resample(options.fps, n_frames), placement):
+                for mark in marks:
+                    frame = mark.apply(frame)
+                digest.update(frame)
+                writer.write(frame)
+                tell(Progress("frames", writer.n_frames, n_frames))
+            tell(Progress("encode", 0, 1))
+        return RenderResult(
+            output=output,
+            n_frames=n_frames,
+            fps=options.fps,
+            width=placement.width,
+            height=placement.height,
+            duration_s=float(n_frames / options.fps),
+            elapsed_s=time.monotonic() - started,
+            seed=options.seed,
+            device=self.models.device.type,
+            frames_sha256=digest.hexdigest(),
+            warnings=portrait.warnings + sound_warnings(audio),
+            provenance=stamp.summary,
+        )
+
+    def read_portrait(self, photo: Path, options: RenderOptions) -> Portrait:
+        """Find and fit the photo's face; the last few photos are remembered.
+
+        Raises: InputError when the picture cannot be read or shows no face, UsageError for a face that is not there.
+        """
+        stat = photo.stat() if photo.is_file() else None
+        key = (
+            photo.resolve(),
+            stat and (stat.st_mtime_ns, stat.st_size),
+            options.face_box,
+            options.face,
+        )
+        if key not in self._portraits:
+            self._portraits[key] = read_portrait(self.models.reader, photo, options)
+            if len(self._portraits) > PORTRAITS_KEPT:
+                self._portraits.popitem(last=False)
+        self._portraits.move_to_end(key)
+        return self._portraits[key]
+
+    @torch.inference_mode()
+    def sample_motion(
+        self,
+        audio: Audio,
+        options: RenderOptions,
+        progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> Motion:
+        """The motion of a speech at 25 frames a second, by seed."""
+        models = self.models
+        speech = torch.from_numpy(models.ear.read(audio).stacked()).to(models.device)
+        n_frames = -(-len(speech) // 2)
+        drawn = diffusion.sample(
+            models.denoiser,
+            speech,
+            n_frames=n_frames,
+            motion_dim=N_HEAD_POSE + N_DYNAMICS,
+            style=torch.zeros(1, N_STYLE, device=models.device),
+            seed=options.seed,
+            num_steps=options.num_steps,
+            guidance_audio=options.guidance_audio,
+            progress=lambda done: progress(done, n_frames),
+        )
+        motion = (drawn.cpu() * models.motion_spread).numpy()
+        return Motion(motion[:, :N_HEAD_POSE], motion[:, N_HEAD_POSE:])
+
+    @torch.inference_mode()
+    def draw(
+        self, portrait: Portrait, motion: Motion, placement: Placement
+    ) -> Iterator[np.ndarray]:
+        """Finished frames (H, W, 3) uint8, one at a time."""
+        models = self.models
+        seen = self.look(portrait, placement.side)
+        for start in range(0, len(motion), BATCH):
+            part = Motion(
+                motion.head_pose[start : start + BATCH],
+                motion.dynamics[start : start + BATCH],
+                motion.fps,
+            )
+            points = perform(part, portrait.code, models.geometry)
+            drawn = models.decoder.compose(
+                seen.expand(len(part)), torch.from_numpy(points).float().to(models.device)
+            )
+            pixels = drawn.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+            for square in pixels.permute(0, 2, 3, 1).cpu().numpy():
+                yield placement.finish(square)
+
+    def look(self, portrait: Portrait, side: int) -> Appearance:
+        """What the decoder needs of a photo, at the size at which it draws."""
+        square = cut_square(portrait.picture, portrait.window, side)
+        points = torch.from_numpy(portrait.window.to_crop(portrait.points)).float()[None]
+        return self.models.decoder.look(
+            to_tensor(square[None], self.models.device), points.to(self.models.device)
+        )
+
+
+def read_portrait(reader: FaceReader, photo: Path, options: RenderOptions) -> Portrait:
+    """A photo's face, with warnings about what will not look its best."""
+    picture = image.load_image(photo)
+    face, warnings = choose_face(reader, picture, photo, options)
+    points = reader.read_points(picture, face)
+    window = reader.window(points)
+    code = reader.fit(points, window)
+    if face.height < TINY_FACE_PX:
+        warnings += (
+            f"the face in {photo.name} is only {face.height:.0f} pixels high; a larger picture will look sharper",
+        )
+    if max(abs(code.head_pose[:2])) > TURNED_DEG:
+        yaw, pitch = code.head_pose[:2]
+        warnings += (
+            f"the face in {photo.name} is turned far (yaw {yaw:.0f}, pitch {pitch:.0f} degrees); a front-facing portrait works better",
+        )
+    return Portrait(picture, points, window, code, warnings)
+
+
+def choose_face(
+    reader: FaceReader, picture: np.ndarray, photo: Path, options: RenderOptions
+) -> tuple[Detection, tuple[str, ...]]:
+    """The face that was asked for, else the largest."""
+    height, width = picture.shape[:2]
+    if options.face_box is not None:
+        left, top, right, bottom = options.face_box
+        if not (0 <= left < right <= width and 0 <= top < bottom <= height):
+            raise UsageError(
+                f"the face box {left:g},{top:g},{right:g},{bottom:g} is not inside {photo.name} ({width}x{height})"
+            )
+        return Detection((left + right) / 2, (top + bottom) / 2, bottom - top, 1.0), ()
+    faces = reader.detect(picture)
+    if not faces:
+        raise InputError(
+            f"no face found in {photo} ({width}x{height}); use a front-facing portrait or give --face-box"
+        )
+    if options.face is not None:
+        if options.face > len(faces):
+            raise UsageError(
+                f"there is no face {options.face} in {photo}: {len(faces)} found, counted from the left; give --face 1 to {len(faces)}"
+            )
+        return faces[options.face - 1], ()
+    largest = max(range(len(faces)), key=lambda k: faces[k].height)
+    if len(faces) == 1:
+        return faces[0], ()
+    return faces[largest], (
+        f"{len(faces)} faces found in {photo.name}; took the largest, number {largest + 1} from the left (--face N takes another)",
+    )
+
+
+def frame_marks(placement: Placement, options: RenderOptions) -> list[Label | Watermarker]:
+    """What is put into every frame: the visible label, then the watermark."""
+    size = {"height": placement.height, "width": placement.width}
+    marks: list[Label | Watermarker] = []
+    if options.label is not None:
+        marks.append(Label(options.label, **size))
+    if options.watermark:
+        marks.append(Watermarker(**size))
+    return marks
+
+
+def sound_warnings(audio: Audio) -> tuple[str, ...]:
+    found: tuple[str, ...] = ()
+    if audio.is_silent:
+        found += (f"{audio.path.name} is silent; the mouth will rest",)
+    if audio.fault:
+        found += (f"{audio.path.name} could be read only in part: {audio.fault}",)
+    return found

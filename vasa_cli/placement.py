@@ -1,0 +1,77 @@
+"""Where the animated square goes in the finished frame: it is the frame, or it is blended back into the whole photo."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from vasa_cli.config import RenderOptions
+from vasa_cli.face import Window
+
+SOFT_EDGE = 0.12  # share of the square's side over which it fades into the photo
+SMALLEST_SIDE = 64  # pixels; a smaller square is drawn at this size and shrunk
+
+
+@dataclass(frozen=True, eq=False)
+class Placement:
+    """How a drawn square (side, side, 3) becomes a frame (height, width, 3)."""
+
+    width: int
+    height: int
+    side: int
+    background: np.ndarray | None = (
+        None  # (height, width, 3) uint8; None where the square is the frame
+    )
+    left: int = 0
+    top: int = 0
+    shown: int = 0  # pixels, side of the square in the frame
+
+    def finish(self, square: np.ndarray) -> np.ndarray:
+        """The finished frame, C-contiguous uint8."""
+        if self.background is None:
+            return np.ascontiguousarray(square[: self.height, : self.width])
+        if self.shown != self.side:
+            square = np.asarray(
+                Image.fromarray(square).resize((self.shown, self.shown), Image.Resampling.BOX)
+            )
+        rows = slice(max(0, self.top), min(self.height, self.top + self.shown))
+        columns = slice(max(0, self.left), min(self.width, self.left + self.shown))
+        inside = (
+            slice(rows.start - self.top, rows.stop - self.top),
+            slice(columns.start - self.left, columns.stop - self.left),
+        )
+        frame = self.background.copy()
+        behind = frame[rows, columns].astype(np.float32)
+        alpha = soft_edge(self.shown)[inside][..., None]
+        frame[rows, columns] = np.rint(behind + (square[inside] - behind) * alpha).astype(np.uint8)
+        return frame
+
+
+def soft_edge(side: int) -> np.ndarray:
+    """(side, side) float32: 0 at the border of a square, 1 from SOFT_EDGE inward, smooth between."""
+    line = np.minimum(np.arange(side) + 0.5, side - np.arange(side) - 0.5) / (side * SOFT_EDGE)
+    ramp = np.clip(line, 0, 1)
+    ramp = ramp * ramp * (3 - 2 * ramp)
+    return (ramp[:, None] * ramp[None]).astype(np.float32)
+
+
+def even(length: float) -> int:
+    """The nearest even number of pixels, as H.264 wants, at least 2."""
+    return max(2, 2 * round(length / 2))
+
+
+def place(picture: np.ndarray, window: Window, options: RenderOptions) -> Placement:
+    """The placement that the options ask for."""
+    if options.frame == "face":
+        side = even(options.size)
+        return Placement(side, side, side)
+    scale = options.size / max(picture.shape[:2])
+    height, width = (even(n * scale) for n in picture.shape[:2])
+    background = np.asarray(
+        Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS)
+    )
+    shown = max(8, round(2 * window.half * scale))
+    left, top = (round((centre - window.half) * scale) for centre in (window.x, window.y))
+    return Placement(width, height, max(shown, SMALLEST_SIDE), background, left, top, shown)

@@ -1,0 +1,131 @@
+"""Labelled clips and pictures from a folder of any videos and pictures, read through a cache on disk."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import mmap
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from vasa_cli.config import N_LANDMARKS
+from vasa_cli.errors import InputError
+from vasa_cli.training.teacher import VIDEO_SUFFIXES, cache_stem
+
+PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"}
+VALIDATION_SHARE = 10  # one person in ten is kept for validation
+
+
+@dataclass(frozen=True)
+class Item:
+    """One labelled clip or picture."""
+
+    path: Path
+    stem: Path  # of its files in the cache
+    source: str
+    kind: str  # "real", "ai" or "picture"
+    validation: bool
+    valid_box: tuple[
+        float, float, float, float
+    ]  # left, top, right, bottom as fractions of the frame
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What the teacher saw in every frame of one item."""
+
+    offsets: np.ndarray  # (T + 1,) of each JPEG in the pack
+    size: tuple[int, int]  # height, width in pixels
+    fps: float
+    points: np.ndarray  # (T, 478, 3) pixels
+    found: np.ndarray  # (T,)
+    blendshapes: np.ndarray  # (T, 52)
+
+
+def is_validation(key: str) -> bool:
+    """Whether a person (or a file whose person is unknown) belongs to the validation split; stable over runs and machines."""
+    return int(hashlib.sha1(key.encode()).hexdigest(), 16) % VALIDATION_SHARE == 0
+
+
+def person_key(source: str, path: Path) -> str:
+    """Source and person where the name tells it (name_NNN_expression, speaker-chapter-utterance), else source and file."""
+    stem = re.sub(r"_(neutral|smiling)$", "", path.stem)
+    stem = re.sub(r"^(libri_\d+)-.*", r"\1", stem)
+    return f"{source} {stem if stem != path.stem else path.name}"
+
+
+def find_files(folder: Path) -> list[Path]:
+    """Every video and picture under a folder, in a fixed order.
+
+    Raises: InputError when there is none.
+    """
+    suffixes = VIDEO_SUFFIXES | PICTURE_SUFFIXES
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in suffixes and p.is_file())
+    if not files:
+        raise InputError(
+            f"no video or picture in {folder}; give a folder of face clips or portraits"
+        )
+    return files
+
+
+def find_items(folder: Path, cache: Path) -> list[Item]:
+    """Labelled items of a folder; tables `*.csv` with a `file` column add source, kind and the valid box.
+
+    Raises: InputError when nothing of the folder is labelled yet.
+    """
+    notes: dict[str, dict[str, str]] = {}
+    for table in sorted(folder.glob("*.csv")):
+        with open(table, newline="", encoding="utf-8") as file:
+            notes |= {row["file"]: row for row in csv.DictReader(file) if row.get("file")}
+    items = []
+    for path in find_files(folder):
+        stem = cache / cache_stem(path)
+        if not stem.with_name(stem.name + ".npz").exists():
+            continue
+        note = notes.get(path.relative_to(folder).as_posix(), {})
+        source = note.get("source") or path.parent.name
+        box = tuple(
+            float(note.get(f"valid_{side}", default))
+            for side, default in (("x0", 0), ("y0", 0), ("x1", 1), ("y1", 1))
+        )
+        kind = note.get("kind", "real") if path.suffix.lower() in VIDEO_SUFFIXES else "picture"
+        items.append(Item(path, stem, source, kind, is_validation(person_key(source, path)), box))  # type: ignore[arg-type]
+    if not items:
+        raise InputError(
+            f"nothing of {folder} is labelled in {cache}; run vasa train prepare first"
+        )
+    return items
+
+
+@lru_cache(maxsize=None)
+def load_labels(item: Item) -> Labels:
+    with np.load(item.stem.with_name(item.stem.name + ".npz")) as stored:
+        return Labels(
+            stored["offsets"],
+            (int(stored["size"][0]), int(stored["size"][1])),
+            float(stored["fps"]) or 25.0,
+            stored["points"].reshape(-1, N_LANDMARKS, 3),
+            stored["found"],
+            stored["blendshapes"].astype(np.float32),
+        )
+
+
+@lru_cache(maxsize=None)
+def _frame_pack(path: Path) -> mmap.mmap:
+    with open(path, "rb") as file:
+        return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def load_frame(item: Item, index: int) -> np.ndarray:
+    """One frame (H, W, 3) uint8."""
+    offsets = load_labels(item).offsets
+    pack = _frame_pack(item.stem.with_name(item.stem.name + ".frames"))
+    return np.asarray(
+        Image.open(io.BytesIO(pack[offsets[index] : offsets[index + 1]])).convert("RGB")
+    )

@@ -1,0 +1,257 @@
+"""Train the decoder: pairs of frames of one clip, the first moved to look like the second."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vasa_cli.geometry import Geometry
+from vasa_cli.models import fields
+from vasa_cli.models.blocks import channels_last, conv
+from vasa_cli.models.decoder import (
+    EYE_SIDE,
+    MOUTH_SIDE,
+    Appearance,
+    Decoder,
+    MotionField,
+    Painted,
+    sample_moved,
+)
+from vasa_cli.training import crops
+from vasa_cli.training.features import FaceFeatures, load_features
+from vasa_cli.training.loop import Average, Run, learning_rate, set_learning_rate
+from vasa_cli.training.pairs import Pair, PairSampler
+
+WHOLE_SIDE = 160  # pixels at which the moved photo as a whole is compared
+GAN_STARTS = 0.35  # share of the run after which the discriminators join
+PICTURES_EVERY = 5  # one step in so many trains on still pairs
+
+
+class PatchDiscriminator(nn.Module):
+    """A crop with its landmark maps to a map of realness, (B, 1, s / 8, s / 8)."""
+
+    def __init__(self, n_maps: int, *, width: int = 48) -> None:
+        super().__init__()
+        w = width
+        self.layers = nn.Sequential(
+            conv(12 + n_maps, w),
+            conv(w, 2 * w, stride=2),
+            conv(2 * w, 3 * w, stride=2),
+            nn.Conv2d(3 * w, 1, 3, 1, 1),
+        )
+
+    def forward(self, picture: Tensor, maps: Tensor) -> Tensor:
+        return self.layers(
+            channels_last(torch.cat([F.pixel_unshuffle(picture, 2), maps], 1))
+        ).float()
+
+
+@dataclass(frozen=True)
+class Crop:
+    """One local generator's work beside the truth."""
+
+    painted: Painted
+    truth: Tensor  # (B, 3, s, s)
+    valid: Tensor  # (B, 1, s, s)
+    maps: Tensor  # (B, n, s / 2, s / 2)
+
+
+def laplacian(image: Tensor) -> Tensor:
+    """What a blur takes away."""
+    return image - F.interpolate(
+        F.avg_pool2d(image, 2), scale_factor=2.0, mode="bilinear", align_corners=False
+    )
+
+
+def masked_mean(error: Tensor, weight: Tensor) -> Tensor:
+    return (error * weight).sum() / (weight.sum() * error.shape[1]).clamp_min(1.0)
+
+
+def draw_crops(decoder: Decoder, seen: Appearance, pair: Pair, field: MotionField) -> list[Crop]:
+    """Mouth, left eye, right eye of a batch."""
+    jobs = [(decoder.paint_mouth(seen, pair.points, field), MOUTH_SIDE, "mouth")]
+    jobs += [
+        (decoder.paint_eye(seen, pair.points, field, eye), EYE_SIDE, eye)
+        for eye in ("left", "right")
+    ]
+    found = []
+    for painted, side, name in jobs:
+        if name == "mouth":
+            maps = fields.mouth_maps(pair.points, painted.patch, side // 2)
+        else:
+            maps = fields.eye_maps(pair.points, name, painted.patch, side // 2)
+        valid = F.grid_sample(pair.valid, painted.patch.grid(side), align_corners=False)
+        found.append(Crop(painted, painted.patch.cut(pair.target, side), valid, maps))
+    return found
+
+
+def crop_loss(crop: Crop, judge: FaceFeatures, *, perceptual: float) -> Tensor:
+    """L1, Laplacian and perceptual distance of what is composed; little alpha where the warp was right already."""
+    made, truth, valid = crop.painted.composed, crop.truth, crop.valid
+    whole_valid = valid.mean((1, 2, 3), keepdim=True) > 0.98
+    loss = masked_mean((made - truth).abs(), valid) + 1.5 * masked_mean(
+        (laplacian(made) - laplacian(truth)).abs(), valid
+    )
+    loss = loss + 0.3 * masked_mean((crop.painted.warped - truth).abs(), valid)
+    needless = (
+        crop.painted.alpha
+        * torch.exp(-20 * (crop.painted.warped - truth).abs().mean(1, keepdim=True)).detach()
+    )
+    loss = loss + 0.02 * needless.mean()
+    distance = judge.distance(channels_last(made), channels_last(truth))
+    return loss + perceptual * (distance * whole_valid.flatten()).mean()
+
+
+def whole_loss(seen: Appearance, pair: Pair, field: MotionField) -> Tensor:
+    """L1 and Laplacian of the moved photo, the face counting most; flows that bend no more than needed."""
+    grid = fields.pixel_grid(WHOLE_SIDE, pair.photo.device).expand(len(pair.photo), -1, -1, -1)
+    moved = sample_moved(seen.photo, field, grid)
+    truth = F.interpolate(pair.target, size=(WHOLE_SIDE, WHOLE_SIDE), mode="area")
+    weight = F.interpolate(pair.valid, size=(WHOLE_SIDE, WHOLE_SIDE), mode="area")
+    near = fields.candidate_flows(pair.source, pair.points, 32, (0.08,))[1]
+    weight = weight * (
+        1
+        + 2
+        * F.interpolate(near, size=(WHOLE_SIDE, WHOLE_SIDE), mode="bilinear", align_corners=False)
+    )
+    loss = masked_mean((moved - truth).abs(), weight) + masked_mean(
+        (laplacian(moved) - laplacian(truth)).abs(), weight
+    )
+    bend = (field.flow[..., 1:] - field.flow[..., :-1]).abs().mean() + (
+        field.flow[..., 1:, :] - field.flow[..., :-1, :]
+    ).abs().mean()
+    return loss + 0.05 * bend + 0.005 * field.hidden.mean()
+
+
+def hinge(score: Tensor, *, real: bool) -> Tensor:
+    return F.relu(1 - score).mean() if real else F.relu(1 + score).mean()
+
+
+@dataclass
+class Team:
+    """The generator, its critics and their optimisers."""
+
+    decoder: Decoder
+    average: Average
+    critics: nn.ModuleDict
+    optimiser: torch.optim.Optimizer
+    critic_optimiser: torch.optim.Optimizer
+
+    def parts(self) -> dict[str, object]:
+        return {
+            "decoder": self.decoder,
+            "average": self.average,
+            "critics": self.critics,
+            "optimiser": self.optimiser,
+            "critic_optimiser": self.critic_optimiser,
+        }
+
+
+def make_team(*, width: int, rate: float, device: str) -> Team:
+    decoder = Decoder(width=width).to(device, memory_format=torch.channels_last)
+    decoder.bf16 = True
+    critics = nn.ModuleDict({"mouth": PatchDiscriminator(5), "eye": PatchDiscriminator(3)}).to(
+        device, memory_format=torch.channels_last
+    )
+    return Team(
+        decoder,
+        Average(decoder),
+        critics,
+        torch.optim.AdamW(decoder.parameters(), lr=rate, betas=(0.9, 0.99), weight_decay=0.01),
+        torch.optim.AdamW(critics.parameters(), lr=rate, betas=(0.5, 0.99), weight_decay=0.01),
+    )
+
+
+def step(team: Team, pair: Pair, judge: FaceFeatures, run: Run, *, gan: float) -> dict[str, float]:
+    """One update of the generator and, when the GAN is on, of its critics; the figures for the log."""
+    seen = team.decoder.look(pair.photo, pair.source)
+    field = team.decoder.move(seen, pair.points)
+    drawn = draw_crops(team.decoder, seen, pair, field)
+    whole = whole_loss(seen, pair, field)
+    with run.autocast():
+        mouth = crop_loss(drawn[0], judge, perceptual=0.6)
+        eyes = (
+            crop_loss(drawn[1], judge, perceptual=0.5) + crop_loss(drawn[2], judge, perceptual=0.5)
+        ) / 2
+        loss = 2 * whole + 1.5 * mouth + eyes
+        adversarial = torch.zeros((), device=loss.device)
+        if gan > 0:
+            for crop, name in zip(drawn, ("mouth", "eye", "eye")):
+                score = team.critics[name](crop.painted.composed, crop.maps)
+                adversarial = adversarial - score.mean() * (1.0 if name == "mouth" else 0.5)
+            loss = loss + gan * adversarial
+    team.optimiser.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(team.decoder.parameters(), 1.0)
+    team.optimiser.step()
+    figures = {
+        "whole": float(whole.detach()),
+        "mouth": float(mouth.detach()),
+        "eyes": float(eyes.detach()),
+    }
+    if gan > 0:
+        figures["critics"] = teach_critics(team, drawn, run)
+    return figures
+
+
+def teach_critics(team: Team, drawn: list[Crop], run: Run) -> float:
+    """Hinge loss on real and drawn crops; crops that leave the camera's view are shown to no one."""
+    with run.autocast():
+        loss = torch.zeros((), device=drawn[0].truth.device)
+        for crop, name in zip(drawn, ("mouth", "eye", "eye")):
+            keep = crop.valid.mean((1, 2, 3)) > 0.98
+            if keep.sum() < 2:
+                continue
+            maps, made = crop.maps[keep], crop.painted.composed.detach()[keep]
+            loss = loss + hinge(team.critics[name](crop.truth[keep], maps), real=True)
+            loss = loss + hinge(team.critics[name](made, maps), real=False)
+    if not loss.requires_grad:
+        return 0.0
+    team.critic_optimiser.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    team.critic_optimiser.step()
+    return float(loss.detach()) / 6
+
+
+def train(
+    folder: Path, cache: Path, geometry: Geometry, *, judge: Path, minutes: float, device: str, batch: int, width: int,
+    rate: float = 5e-4, gan_starts: float = GAN_STARTS, report: Callable[[str], None] = print, max_steps: int = 10**9
+) -> Decoder:  # fmt: skip
+    """Train until the time is over; the averaged decoder."""
+    run = Run(folder, minutes, device, report=report, max_steps=max_steps)
+    team = make_team(width=width, rate=rate, device=device)
+    run.resume(team.parts())
+    features = load_features(judge).to(device, memory_format=torch.channels_last)
+    pictures, clips = (
+        PairSampler(c, geometry, validation=False, seed=run.step) for c in crops.load_all(cache)
+    )
+    means: dict[str, float] = {}
+    while run.going:
+        done = run.share_done
+        set_learning_rate(team.optimiser, learning_rate(done, peak=rate))
+        set_learning_rate(team.critic_optimiser, learning_rate(done, peak=rate))
+        stills = run.step % PICTURES_EVERY == PICTURES_EVERY - 1
+        pair = to_device(
+            (pictures if stills else clips).draw(batch // 2 if stills else batch), device
+        )
+        gan = 0.05 * min(1.0, (done - gan_starts) / 0.05) if done > gan_starts else 0.0
+        for key, value in step(team, pair, features, run, gan=gan).items():
+            means[key] = 0.97 * means.get(key, value) + 0.03 * value
+        team.average.update(team.decoder, run.step)
+        run.step += 1
+        if run.step % 25 == 0:
+            run.log(**means)
+        run.save_if_due(team.parts())
+    run.save(team.parts())
+    return team.average.module  # type: ignore[return-value]
+
+
+def to_device(pair: Pair, device: str) -> Pair:
+    return Pair(
+        *(x.to(device) for x in (pair.photo, pair.source, pair.target, pair.points, pair.valid))
+    )

@@ -1,0 +1,185 @@
+"""Train the face encoder: crops under hard augmentation to the teacher's points."""
+
+from __future__ import annotations
+
+import math
+from typing import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from vasa_cli.geometry import CROP_FACE_HEIGHT, LIPS
+from vasa_cli.models.blocks import channels_last
+from vasa_cli.models.fields import Patch, turned_square
+from vasa_cli.models.encoder import (
+    EYE_EXTENT,
+    EYE_SIDE,
+    FACE_EXTENT,
+    FACE_SIDE,
+    LIPS_EXTENT,
+    LIPS_SIDE,
+    LEFT_EYE,
+    RIGHT_EYE,
+    FaceEncoder,
+)
+from vasa_cli.training import crops
+from vasa_cli.training.augment import distort
+from vasa_cli.training.loop import Average, Run, learning_rate, set_learning_rate
+
+
+def uniform(n: int, low: float, high: float) -> Tensor:
+    return torch.empty(n).uniform_(low, high)
+
+
+def place(
+    points: Tensor, index: tuple[int, ...], extent: float, *, loose: Tensor, mirrored: bool = False
+) -> Patch:
+    """Squares around some points, shaken: those marked loose (B,) as a detector would err, the others as a first pass would."""
+    n = len(points)
+    height = (points[:, 10, :2] - points[:, 152, :2]).norm(dim=-1).clamp_min(0.3)
+    half = height * extent / 2 * torch.where(loose, uniform(n, 0.72, 1.4), uniform(n, 0.92, 1.08))
+    shake = (
+        torch.where(loose, 0.25, 0.07)[:, None] * half[:, None] * uniform(2 * n, -1, 1).view(n, 2)
+    )
+    across = points[:, [263, 362], :2].mean(1) - points[:, [33, 133], :2].mean(1)
+    upright = torch.atan2(across[:, 1], across[:, 0])
+    turn = torch.where(
+        loose,
+        uniform(n, -math.pi / 4, math.pi / 4) * uniform(n, 0, 1),
+        upright + uniform(n, -0.1, 0.1),
+    )
+    return turned_square(points[:, index, :2].mean(1) + shake, half, turn, mirrored=mirrored)
+
+
+class Sampler:
+    """Batches of crops: half portraits, half frames of clips; from memory-mapped files."""
+
+    def __init__(self, sources: list[crops.Crops], *, validation: bool, seed: int = 0) -> None:
+        self.sources = sources
+        self.clips: list[list[np.ndarray]] = []  # rows of every clip of every source
+        for source in sources:
+            rows = np.flatnonzero(source.validation == validation)
+            self.clips.append(np.split(rows, np.flatnonzero(np.diff(source.clip[rows])) + 1))
+        self.rng = np.random.default_rng(seed)
+
+    def draw(self, k: int, n: int) -> tuple[Tensor, Tensor]:
+        """Images (n, 3, S, S) in [-1, 1] and points (n, 478, 3) from source k; every clip equally often."""
+        source, clips = self.sources[k], self.clips[k]
+        chosen = np.sort([self.rng.choice(clips[c]) for c in self.rng.integers(len(clips), size=n)])
+        images = torch.from_numpy(np.ascontiguousarray(source.images[chosen]))
+        return images.permute(0, 3, 1, 2).float() / 127.5 - 1, torch.from_numpy(
+            source.points[chosen]
+        )
+
+
+def weights_of(points_index: tuple[int, ...] | None = None) -> Tensor:
+    """How much each of 478 points counts in the loss."""
+    weight = torch.ones(478)
+    weight[list(LIPS)] = 3.0
+    weight[list(LEFT_EYE + RIGHT_EYE)] = 3.0
+    return weight if points_index is None else weight[list(points_index)]
+
+
+def distance(found: Tensor, true: Tensor, weight: Tensor) -> Tensor:
+    """Weighted mean of a smooth absolute error, depth at a third."""
+    error = F.smooth_l1_loss(found, true, beta=0.02, reduction="none") * torch.tensor(
+        [1.0, 1.0, 0.33]
+    )
+    return (error.sum(-1) * weight).mean() / weight.mean()
+
+
+def losses(model: FaceEncoder, images: Tensor, points: Tensor, run: Run) -> Tensor:
+    """Whole face (half of the batch badly placed), lips, both eyes."""
+    n = len(images)
+    loose = torch.rand(n) < 0.5
+    total = torch.zeros(())
+    jobs = [
+        (model.face, tuple(range(468)), FACE_EXTENT, FACE_SIDE, tuple(range(478)), False, 1.0),
+        (model.lips, LIPS, LIPS_EXTENT, LIPS_SIDE, LIPS, False, 0.5),
+        (model.eye, LEFT_EYE, EYE_EXTENT, EYE_SIDE, LEFT_EYE, False, 0.3),
+        (model.eye, RIGHT_EYE, EYE_EXTENT, EYE_SIDE, RIGHT_EYE, True, 0.3),
+    ]
+    for regressor, around, extent, side, wanted, mirrored, share in jobs:
+        square = place(
+            points,
+            around,
+            extent,
+            loose=loose if side == FACE_SIDE else torch.zeros(n, dtype=torch.bool),
+            mirrored=mirrored,
+        )
+        picture = distort(square.cut(images, side), strength=1.0 if side == FACE_SIDE else 0.7)
+        target = square.to_square_3d(points[:, wanted]).to(run.device)
+        with run.autocast():
+            found = regressor(channels_last(picture.to(run.device)))
+        weight = weights_of() if side == FACE_SIDE else torch.ones(len(wanted))
+        total = total + share * distance(found, target, weight).to("cpu")
+    return total
+
+
+def run_training(
+    run: Run, sources: list[crops.Crops], *, batch: int = 64, width: int = 64, rate: float = 1.2e-3
+) -> FaceEncoder:
+    """Train until the run's time is over; the averaged encoder."""
+    model = FaceEncoder(width=width).to(memory_format=torch.channels_last)
+    start_at_mean(model, sources)
+    model = model.to(run.device)
+    average = Average(model)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.99), weight_decay=0.01)
+    parts = {"model": model, "average": average, "optimiser": optimiser}
+    run.resume(parts)
+    sampler = Sampler(sources, validation=False, seed=run.step)
+    mean = 0.0
+    while run.going:
+        set_learning_rate(optimiser, learning_rate(run.share_done, peak=rate))
+        share = batch // len(sources)
+        optimiser.zero_grad()
+        loss = torch.zeros(())
+        for k in range(len(sources)):
+            part = losses(model, *sampler.draw(k, share), run) / len(sources)
+            part.backward()  # type: ignore[no-untyped-call]
+            loss = loss + part.detach()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        average.update(model, run.step)
+        run.step += 1
+        mean = float(loss) if mean == 0 else 0.98 * mean + 0.02 * float(loss)
+        if run.step % 50 == 0:
+            run.log(loss=mean)
+        run.save_if_due(parts)
+    run.save(parts)
+    return average.module  # type: ignore[return-value]
+
+
+def start_at_mean(model: FaceEncoder, sources: list[crops.Crops]) -> None:
+    points = torch.from_numpy(
+        np.concatenate([s.points[:: max(1, len(s.points) // 300)] for s in sources])
+    )
+    mean = points.mean(0)
+    height = float((mean[10] - mean[152]).norm()) or CROP_FACE_HEIGHT
+
+    def within(index: tuple[int, ...], extent: float) -> Tensor:
+        part = mean[list(index)]
+        centre = torch.cat([part[:, :2].mean(0), torch.zeros(1)])
+        return (part - centre) / (height * extent / 2)
+
+    model.start_from(
+        within(tuple(range(478)), FACE_EXTENT),
+        within(LIPS, LIPS_EXTENT),
+        within(LEFT_EYE, EYE_EXTENT),
+    )
+
+
+def train(
+    folder: Path, cache: Path, *, minutes: float, device: str, batch: int, width: int, report: Callable[[str], None],
+    max_steps: int = 10**9
+) -> FaceEncoder:  # fmt: skip
+    """Train on a cache's crops."""
+    return run_training(
+        Run(folder, minutes, device, report=report, max_steps=max_steps),
+        crops.load_all(cache),
+        batch=batch,
+        width=width,
+    )

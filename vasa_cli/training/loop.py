@@ -1,0 +1,124 @@
+"""What every training run shares: device, time, checkpoints, a log."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Callable
+
+import torch
+from torch import nn
+
+CHECKPOINT_EVERY_S = 180.0
+
+
+@dataclass
+class Run:
+    """One training run, resumed from its folder when there is a checkpoint in it."""
+
+    folder: Path
+    minutes: float
+    device: str = "cpu"
+    max_steps: int = 10**9
+    report: Callable[[str], None] = lambda line: None
+    step: int = 0
+    seconds: float = 0.0  # of training, over all sessions
+    _started: float = field(default_factory=time.monotonic)
+    _saved: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "checkpoint.pt"
+
+    def resume(self, parts: dict[str, Any]) -> None:
+        """Load the state of modules and optimisers by name, when a checkpoint is there."""
+        if not self.checkpoint.exists():
+            return
+        state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+        for name, part in parts.items():
+            if name in state["parts"]:
+                part.load_state_dict(state["parts"][name])
+        self.step, self.seconds = state["step"], state["seconds"]
+        self.report(f"resumed at step {self.step} after {self.seconds:.0f} s")
+
+    def save(self, parts: dict[str, Any]) -> None:
+        state = {
+            "parts": {n: p.state_dict() for n, p in parts.items()},
+            "step": self.step,
+            "seconds": self.elapsed_s,
+        }
+        partial = self.checkpoint.with_suffix(".part")
+        torch.save(state, partial)
+        partial.replace(self.checkpoint)
+        self._saved = time.monotonic()
+
+    def save_if_due(self, parts: dict[str, Any]) -> None:
+        if time.monotonic() - self._saved > CHECKPOINT_EVERY_S:
+            self.save(parts)
+
+    @property
+    def elapsed_s(self) -> float:
+        return self.seconds + time.monotonic() - self._started
+
+    @property
+    def share_done(self) -> float:
+        """0 to 1 over this session's minutes or steps, whichever ends first."""
+        return min(
+            1.0,
+            max(
+                (time.monotonic() - self._started) / (60 * self.minutes), self.step / self.max_steps
+            ),
+        )
+
+    @property
+    def going(self) -> bool:
+        return self.share_done < 1.0
+
+    def log(self, **figures: float) -> None:
+        """One JSON line in the run's log, and the same to whoever watches."""
+        line = json.dumps(
+            {"step": self.step, "seconds": round(self.elapsed_s, 1)}
+            | {k: round(v, 5) for k, v in figures.items()}
+        )
+        with open(self.folder / "log.jsonl", "a", encoding="utf-8") as file:
+            file.write(line + "\n")
+        self.report(line)
+
+    def autocast(self) -> AbstractContextManager[None]:
+        return torch.autocast(self.device.split(":")[0], torch.bfloat16)
+
+
+def learning_rate(share_done: float, *, peak: float, warm: float = 0.02) -> float:
+    """Linear warm-up, then a cosine to a fiftieth."""
+    if share_done < warm:
+        return peak * (0.05 + 0.95 * share_done / warm)
+    turn = (share_done - warm) / (1 - warm)
+    return peak * (0.02 + 0.98 * 0.5 * (1 + float(torch.cos(torch.tensor(turn * torch.pi)))))
+
+
+def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+
+
+class Average(nn.Module):
+    """Exponential moving average of a module's parameters, in `module`; the weights that are shipped."""
+
+    def __init__(self, module: nn.Module, *, decay: float = 0.998) -> None:
+        super().__init__()
+        import copy
+
+        self.decay = decay
+        self.module = copy.deepcopy(module).requires_grad_(False)
+
+    @torch.no_grad()
+    def update(self, module: nn.Module, step: int) -> None:
+        decay = min(self.decay, (1 + step) / (10 + step))
+        for mean, value in zip(self.module.parameters(), module.parameters()):
+            mean.lerp_(value, 1 - decay)

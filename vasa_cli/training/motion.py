@@ -1,0 +1,237 @@
+"""Train the motion denoiser: windows of filmed motion under noise, with the speech heard meanwhile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vasa_cli.diffusion import CONTEXT, WINDOW, add_noise, sample
+from vasa_cli.geometry import N_DYNAMICS, N_HEAD_POSE, Geometry
+from vasa_cli.models.denoiser import Denoiser
+from vasa_cli.motion import MOUTH_OPEN
+from vasa_cli.training.loop import Average, Run, learning_rate, set_learning_rate
+from vasa_cli.training.motion_data import MIN_SYNC, SYNC_NEEDS_FRAMES, Take
+
+MOTION_DIM = N_HEAD_POSE + N_DYNAMICS
+DROP_SPEECH, DROP_PAST = 0.1, 0.4
+LIPS_COLUMNS = (N_HEAD_POSE + MOUTH_OPEN, N_HEAD_POSE + MOUTH_OPEN + 1)  # opening and width
+MADE_LIPS = 0.25  # weight of generated clips' lips
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Motion in standard deviations: divide by `spread`; style: mean and spread of the logarithms of head and mouth liveliness."""
+
+    spread: Tensor  # (MOTION_DIM,)
+    style_mean: Tensor  # (N_STYLE,)
+    style_spread: Tensor  # (N_STYLE,)
+
+
+@dataclass(frozen=True)
+class Batch:
+    clean: Tensor  # (B, WINDOW, D) in standard deviations
+    past: Tensor  # (B, CONTEXT, D)
+    speech: Tensor  # (B, 2 (CONTEXT + WINDOW), F)
+    style: Tensor  # (B, N_STYLE)
+    padding: Tensor  # (B, CONTEXT + WINDOW)
+    weight: Tensor  # (B, WINDOW, D)
+
+
+def liveliness(motion: np.ndarray) -> np.ndarray:
+    """(N_STYLE,) logarithms of the head's mean turn a frame in degrees and of the mouth's spread."""
+    turn = np.abs(np.diff(motion[:, :3], axis=0)).mean()
+    return np.log([turn + 0.02, motion[:, LIPS_COLUMNS[0]].std() + 0.05])
+
+
+def measure_scale(takes: list[Take]) -> Scale:
+    every = np.concatenate([t.motion for t in takes])
+    styles = np.stack([liveliness(t.motion) for t in takes if t.real])
+    spread = torch.from_numpy(every.std(0) + 1e-4)
+    return Scale(
+        spread,
+        torch.from_numpy(styles.mean(0)).float(),
+        torch.from_numpy(styles.std(0) + 0.05).float(),
+    )
+
+
+def column_weights(geometry: Geometry) -> Tensor:
+    """How much each column counts (MOTION_DIM,): by how far it moves the points, the lips' opening and width threefold."""
+    moved = np.linalg.norm(geometry.dynamics_basis, axis=1).mean(
+        0
+    )  # (N_DYNAMICS,) mean shift of a point for one deviation
+    weight = np.concatenate([np.ones(N_HEAD_POSE), np.sqrt(moved / moved[MOUTH_OPEN])])
+    weight[list(LIPS_COLUMNS)] *= 3.0
+    weight[N_HEAD_POSE : N_HEAD_POSE + 4] = (
+        1.0  # gaze and lids move few points, but everyone sees them
+    )
+    return torch.from_numpy(weight).float()
+
+
+def lips_trusted(take: Take) -> float:
+    """Weight of a take's lips: none where they do not follow the sound, little for generated clips."""
+    if len(take.motion) >= SYNC_NEEDS_FRAMES and take.sync < MIN_SYNC:
+        return 0.0
+    return 1.0 if take.real else MADE_LIPS
+
+
+class WindowSampler:
+    """Draws windows: long clips for head and eyes, all clips for lips; short ones are padded."""
+
+    def __init__(self, takes: list[Take], scale: Scale, columns: Tensor, *, seed: int) -> None:
+        self.takes, self.scale, self.columns = takes, scale, columns
+        self.rng = np.random.default_rng(seed)
+        length = np.array([len(t.motion) for t in takes], float)
+        share = np.minimum(length, 400.0) * np.array([max(lips_trusted(t), 0.2) for t in takes])
+        self.share = share / share.sum()
+
+    def draw(self, n: int) -> Batch:
+        return collate(
+            [self._window(self.takes[k]) for k in self.rng.choice(len(self.takes), n, p=self.share)]
+        )
+
+    def _window(self, take: Take) -> tuple[Tensor, ...]:
+        """Clean, past, speech, style, padding and weight of one window."""
+        n_all = len(take.motion)
+        start = int(self.rng.integers(0, max(1, n_all - WINDOW + 1)))
+        motion = torch.from_numpy(take.motion) / self.scale.spread
+        clean, valid = torch.zeros(WINDOW, MOTION_DIM), min(WINDOW, n_all - start)
+        clean[:valid] = motion[start : start + valid]
+        past = torch.zeros(CONTEXT, MOTION_DIM)
+        if start >= CONTEXT and self.rng.random() > DROP_PAST:
+            past = motion[start - CONTEXT : start] + 0.02 * torch.randn(CONTEXT, MOTION_DIM)
+        elif start > 0:
+            past = motion[start : start + 1].expand(CONTEXT, -1) * float(self.rng.random() < 0.5)
+        heard = torch.from_numpy(take.speech)
+        index = torch.arange(2 * (start - CONTEXT), 2 * (start + WINDOW)).clamp(0, len(heard) - 1)
+        style = (
+            torch.from_numpy(liveliness(take.motion)).float() - self.scale.style_mean
+        ) / self.scale.style_spread
+        padding = torch.arange(CONTEXT + WINDOW) >= CONTEXT + valid
+        weight = self.columns.clone()
+        weight[N_HEAD_POSE + 4 :] *= lips_trusted(take)
+        if n_all < SYNC_NEEDS_FRAMES:
+            weight[:N_HEAD_POSE] *= 0.2  # too short to know where the head rests
+            weight[N_HEAD_POSE : N_HEAD_POSE + 4] *= 0.3
+        return (
+            clean,
+            past,
+            heard[index],
+            style.clamp(-3, 3),
+            padding,
+            weight * ~padding[CONTEXT:, None],
+        )
+
+
+def collate(windows: list[tuple[Tensor, ...]]) -> Batch:
+    return Batch(*(torch.stack(column).contiguous() for column in zip(*windows)))
+
+
+def loss_of(
+    model: Denoiser, batch: Batch, level: Tensor, noise: Tensor, *, speech: Tensor | None
+) -> Tensor:
+    """Weighted squared error of the clean motion and of its velocity."""
+    noisy = add_noise(batch.clean, noise, level)
+    found = model(
+        noisy, level, past=batch.past, speech=speech, style=batch.style, padding=batch.padding
+    )
+    error = ((found - batch.clean).square() * batch.weight).sum() / batch.weight.sum()
+    weight = batch.weight[:, 1:] * batch.weight[:, :-1].gt(0)
+    speed = ((found.diff(dim=1) - batch.clean.diff(dim=1)).square() * weight).sum() / weight.sum()
+    return error + 2.0 * speed
+
+
+def train(
+    folder: Path, takes: list[Take], geometry: Geometry, *, minutes: float, device: str, batch: int, width: int, n_layers: int,
+    rate: float = 4e-4, report: Callable[[str], None] = print, max_steps: int = 10**9
+) -> tuple[Denoiser, Scale]:  # fmt: skip
+    """Train until the time is over; the averaged denoiser with the lowest validation loss, and the scale of its motion."""
+    learned = [t for t in takes if not t.validation]
+    held = [t for t in takes if t.validation]
+    scale, columns = measure_scale(learned), column_weights(geometry)
+    model = Denoiser(
+        motion_dim=MOTION_DIM, speech_dim=learned[0].speech.shape[1], width=width, n_layers=n_layers
+    ).to(device)
+    average = Average(model, decay=0.999)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.99), weight_decay=0.05)
+    run = Run(folder, minutes, device, max_steps=max_steps, report=report)
+    parts = {"model": model, "average": average, "optimiser": optimiser}
+    run.resume(parts)
+    sampler = WindowSampler(learned, scale, columns, seed=run.step)
+    mean = 0.0
+    while run.going:
+        set_learning_rate(optimiser, learning_rate(run.share_done, peak=rate))
+        drawn = Batch(*(x.to(device) for x in vars(sampler.draw(batch)).values()))
+        drop = torch.rand(batch, device=device) < DROP_SPEECH
+        with run.autocast():
+            loss = torch.zeros((), device=device)
+            for withheld in (False, True):
+                chosen = torch.nonzero(drop == withheld)[:, 0]
+                if len(chosen):
+                    part = Batch(*(x[chosen] for x in vars(drawn).values()))
+                    level, noise = torch.rand(len(chosen), device=device) ** 0.7, torch.randn_like(
+                        part.clean
+                    )
+                    speech = None if withheld else jitter(part.speech)
+                    loss = (
+                        loss
+                        + loss_of(model, part, level, noise, speech=speech) * len(chosen) / batch
+                    )
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        average.update(model, run.step)
+        run.step += 1
+        mean = float(loss) if mean == 0 else 0.98 * mean + 0.02 * float(loss)
+        if run.step % 100 == 0:
+            figures = validate(average.module, held[:60], scale) if run.step % 500 == 0 else {}  # type: ignore[arg-type]
+            run.log(loss=mean, **figures)
+        run.save_if_due(parts)
+    run.save(parts)
+    return average.module.eval(), scale  # type: ignore[return-value]
+
+
+def jitter(speech: Tensor) -> Tensor:
+    """Speech features a little off, so that no take is learned by heart: noise, and frames withheld now and then."""
+    noisy = speech + 0.05 * torch.randn_like(speech)
+    return noisy * (torch.rand(*speech.shape[:2], 1, device=speech.device) > 0.03)
+
+
+@torch.inference_mode()
+def validate(
+    model: Denoiser, takes: list[Take], scale: Scale, *, num_steps: int = 6
+) -> dict[str, float]:
+    """Correlation of sampled with real mouth opening and width, and the head's turn a frame, over takes held back."""
+    was_training = model.training
+    model.eval()
+    found: dict[str, list[float]] = {
+        "open": [],
+        "width": [],
+        "turn": [],
+        "turn_real": [],
+        "spread": [],
+    }
+    for k, take in enumerate(t for t in takes if lips_trusted(t) > 0):
+        speech = torch.from_numpy(take.speech)
+        drawn = sample(
+            model, speech, n_frames=len(take.motion), motion_dim=MOTION_DIM, style=torch.zeros(1, 2), seed=k, num_steps=num_steps, guidance_audio=0.5
+        )  # fmt: skip
+        motion = (drawn * scale.spread).numpy()
+        for name, column in zip(("open", "width"), LIPS_COLUMNS):
+            if min(motion[:, column].std(), take.motion[:, column].std()) > 1e-6:
+                found[name].append(
+                    float(np.corrcoef(motion[:, column], take.motion[:, column])[0, 1])
+                )
+        found["spread"].append(
+            motion[:, LIPS_COLUMNS[0]].std() / (take.motion[:, LIPS_COLUMNS[0]].std() + 1e-3)
+        )
+        if len(motion) >= SYNC_NEEDS_FRAMES:
+            found["turn"].append(np.abs(np.diff(motion[:, :3], axis=0)).mean())
+            found["turn_real"].append(np.abs(np.diff(take.motion[:, :3], axis=0)).mean())
+    model.train(was_training)
+    return {key: float(np.mean(values)) for key, values in found.items() if values}

@@ -1,0 +1,122 @@
+"""Motion and sound of every clip, ready for the motion model; fitted once and kept in the cache."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from vasa_cli.audio import load_audio
+from vasa_cli.config import MOTION_FPS
+from vasa_cli.errors import InputError
+from vasa_cli.geometry import Geometry
+from vasa_cli.models.audio_encoder import N_CLASSES
+from vasa_cli.motion import MOUTH_OPEN, Motion, from_video, without_gaps
+from vasa_cli.speech import SpeechReader
+from vasa_cli.training.crops import to_crop_units, window
+from vasa_cli.training.data import Item, load_labels
+
+ENERGY_COLUMN = N_CLASSES  # of stacked speech features
+MIN_FOUND = 0.9  # share of frames with a face
+MIN_FRAMES = 20
+LAGS = range(-4, 5)  # frames by which lips may lead or trail the sound
+MIN_SYNC, SYNC_NEEDS_FRAMES = (
+    0.12,
+    75,
+)  # longer clips whose lips follow their sound less are not trained on for lips
+
+
+@dataclass(frozen=True)
+class Take:
+    """One clip's motion with the speech heard meanwhile."""
+
+    name: str
+    validation: bool
+    real: bool
+    motion: np.ndarray  # (T, 54) head pose and dynamics
+    speech: np.ndarray  # (2 T, F)
+    sync: float  # best correlation of the mouth's opening with the level of the sound
+
+
+def read_take(item: Item, geometry: Geometry, reader: SpeechReader) -> Take | None:
+    """One item's take, or None when it has no usable face or sound."""
+    labels = load_labels(item)
+    if len(labels.found) < MIN_FRAMES or labels.found.mean() < MIN_FOUND:
+        return None
+    try:
+        speech = reader.read(load_audio(item.path)).stacked()
+    except InputError:
+        return None
+    centre, half = window(labels, geometry)
+    points = to_crop_units(labels.points, centre, half)
+    seen = np.flatnonzero(labels.found)
+    _, head_pose, dynamics = geometry.fit_sequence(points[seen])
+    nearest = (
+        np.abs(np.arange(len(points))[:, None] - seen[None]).argmin(1)
+        if len(seen) < len(points)
+        else np.arange(len(points))
+    )
+    motion = without_gaps(from_video(head_pose[nearest], dynamics[nearest]), labels.found)
+    rate = Fraction(labels.fps).limit_denominator(1001)
+    motion = replace(motion, fps=rate).resample(
+        Fraction(MOTION_FPS), round(len(motion) * MOTION_FPS / rate)
+    )
+    n_frames = min(len(motion), len(speech) // 2)
+    speech = speech[: 2 * n_frames]
+    sync = synchrony(motion, speech)
+    return Take(
+        item.path.name,
+        item.validation,
+        item.kind == "real",
+        np.concatenate([motion.head_pose, motion.dynamics], 1)[:n_frames].astype(np.float32),
+        speech.astype(np.float32),
+        float(sync[0]),
+    )
+
+
+def synchrony(motion: Motion, speech: np.ndarray) -> np.ndarray:
+    """(2,) best correlation of the mouth's opening with the level of the sound over small lags, and that lag in frames."""
+    n = len(speech) // 2
+    level = speech[: 2 * n, ENERGY_COLUMN].reshape(n, 2).mean(1)
+    mouth = motion.dynamics[:n, MOUTH_OPEN]
+    found = []
+    for lag in LAGS:
+        a, b = (mouth[lag:], level[: n - lag]) if lag >= 0 else (mouth[:lag], level[-lag:])
+        steady = len(a) < 10 or a.std() < 1e-6 or b.std() < 1e-6
+        found.append((-1.0 if steady else float(np.corrcoef(a, b)[0, 1]), float(lag)))
+    return np.array(max(found))
+
+
+def gather(items: list[Item], geometry: Geometry, reader: SpeechReader, store: Path) -> list[Take]:
+    """Takes of all clips with sound, from the cache where they were read before."""
+    store.mkdir(parents=True, exist_ok=True)
+    takes = []
+    for item in items:
+        if item.kind == "picture":
+            continue
+        path = store / f"{item.stem.name}.npz"
+        if not path.exists():
+            take = read_take(item, geometry, reader)
+            np.savez(
+                path,
+                **(
+                    {}
+                    if take is None
+                    else {"motion": take.motion, "speech": take.speech, "sync": take.sync}
+                ),
+            )
+        with np.load(path) as kept:
+            if "motion" in kept:
+                takes.append(
+                    Take(
+                        item.path.name,
+                        item.validation,
+                        item.kind == "real",
+                        kept["motion"],
+                        kept["speech"],
+                        float(kept["sync"]),
+                    )
+                )
+    return takes

@@ -24,6 +24,7 @@ from vasa_cli.cli import progress as progress_module
 from vasa_cli.cli.main import COMMANDS, main
 from vasa_cli.cli.progress import count_text, progress_bar
 from vasa_cli.config import Progress
+from vasa_cli.weights import WEIGHTS_NAMES
 
 
 def walk(
@@ -258,7 +259,7 @@ def test_weights_list_shows_every_file(fake_weights_dir: Path) -> None:
         "Apache-2.0",
         *"made up for detector".split(),
     ]
-    assert len(lines) == 6
+    assert len(lines) == 1 + len(WEIGHTS_NAMES)
 
 
 def test_weights_list_as_json_is_the_manifest(fake_weights_dir: Path) -> None:
@@ -282,7 +283,7 @@ def test_damaged_weights_verify_with_4(fake_weights_dir: Path, flags: list[str])
     result = run("weights", "verify", "--weights-dir", fake_weights_dir, *flags)
     assert result.exit_code == 4
     assert "motion.safetensors are missing" in result.stdout
-    assert result.stderr.startswith("error: 1 of 5 weights in ")
+    assert result.stderr.startswith(f"error: 1 of {len(WEIGHTS_NAMES)} weights in ")
 
 
 def test_weights_are_found_by_the_variable(

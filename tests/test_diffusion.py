@@ -6,13 +6,21 @@ import pytest
 import torch
 from torch import Tensor
 
-from vasa_cli.diffusion import CONTEXT, WINDOW, add_noise, noise_share, sample, signal_share
+from vasa_cli.diffusion import (
+    CONTEXT,
+    WINDOW,
+    Denoise,
+    add_noise,
+    noise_share,
+    sample,
+    signal_share,
+)
 from vasa_cli.models.denoiser import Denoiser
 
 DIM, FEATURES = 6, 5
 
 
-def known(answer: float):  # type: ignore[no-untyped-def]
+def known(answer: float) -> Denoise:
     """A denoiser that always predicts the same clean motion."""
 
     def denoise(
@@ -23,7 +31,7 @@ def known(answer: float):  # type: ignore[no-untyped-def]
     return denoise
 
 
-def draw(denoise, n_frames: int, *, seed: int = 0, guidance_audio: float = 0.0) -> Tensor:  # type: ignore[no-untyped-def]
+def draw(denoise: Denoise, n_frames: int, *, seed: int = 0, guidance_audio: float = 0.0) -> Tensor:
     return sample(
         denoise,
         torch.zeros(2 * n_frames, FEATURES),
@@ -104,3 +112,25 @@ def test_the_denoiser_sees_the_past_and_ignores_padding() -> None:
         )
     assert torch.allclose(found[:, :20], same[:, :20], atol=1e-5)
     assert not torch.allclose(found, moved)
+
+
+def test_without_liberty_no_seed_matters_and_with_it_each_does() -> None:
+    model = tiny()
+    free = torch.tensor([1.0] + [0.0] * (DIM - 1))
+
+    def sampled(seed: int, liberty: Tensor) -> Tensor:
+        return sample(
+            model,
+            torch.zeros(20, FEATURES),
+            n_frames=10,
+            motion_dim=DIM,
+            style=torch.zeros(1, 2),
+            seed=seed,
+            num_steps=3,
+            guidance_audio=0.0,
+            liberty=liberty,
+        )
+
+    with torch.inference_mode():
+        assert torch.equal(sampled(1, torch.zeros(DIM)), sampled(2, torch.zeros(DIM)))
+        assert not torch.equal(sampled(1, free), sampled(2, free))

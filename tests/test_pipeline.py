@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import wave
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,8 +16,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from vasa_cli.audio import load_audio
 from vasa_cli.config import Progress, RenderOptions
 from vasa_cli.errors import InputError, UsageError
+from vasa_cli.motion import MOUTH_OPEN
 from vasa_cli.pipeline import Renderer
 from vasa_cli.video import decoded_sha256, probe, read_video
 
@@ -88,13 +91,8 @@ def test_same_inputs_and_seed_give_the_same_frames_and_another_seed_others(
 
 
 def test_speech_opens_the_mouth_and_silence_rests_it(renderer: Renderer) -> None:
-    from vasa_cli.audio import load_audio
-    from vasa_cli.motion import MOUTH_OPEN
-
     speech = load_audio(EXAMPLES / "speech.wav")
     spoken = renderer.sample_motion(speech, RenderOptions()).dynamics[:, MOUTH_OPEN]
-    from dataclasses import replace
-
     silent = replace(speech, samples=np.zeros_like(speech.samples))
     rested = renderer.sample_motion(silent, RenderOptions()).dynamics[:, MOUTH_OPEN]
     assert np.percentile(spoken, 90) > 3 * max(np.percentile(rested, 90), 0.1)

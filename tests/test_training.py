@@ -1,4 +1,4 @@
-"""Every training command, from labelled clips to weights that load: the tiny preset on faces drawn here."""
+"""Every training command, from labelled clips to weights that load: the tiny preset."""
 
 from __future__ import annotations
 
@@ -37,6 +37,7 @@ def drawn_points(geometry: Geometry, n_frames: int, seed: int) -> np.ndarray:
 
 
 def draw(points: np.ndarray) -> np.ndarray:
+    """A picture of one face's points, in pixels."""
     canvas = Image.new("RGB", (SIDE, SIDE), (90, 120, 140))
     pen = ImageDraw.Draw(canvas)
     for x, y, _ in points:
@@ -56,8 +57,16 @@ def write_labels(path: Path, cache: Path, points: np.ndarray, fps: float) -> Non
             pack.write(buffer.getvalue())
             offsets.append(offsets[-1] + len(buffer.getvalue()))
     n = len(points)
-    np.savez(f"{stem}.npz", offsets=offsets, size=(SIDE, SIDE), fps=fps, points=points.astype(np.float32), found=np.ones(n, bool),
-             blendshapes=np.random.default_rng(0).random((n, 52)), head_matrix=np.zeros((n, 4, 4)))  # fmt: skip
+    np.savez(
+        f"{stem}.npz",
+        offsets=offsets,
+        size=(SIDE, SIDE),
+        fps=fps,
+        points=points.astype(np.float32),
+        found=np.ones(n, bool),
+        blendshapes=np.random.default_rng(0).random((n, 52)),
+        head_matrix=np.zeros((n, 4, 4)),
+    )
 
 
 @pytest.fixture(scope="module")

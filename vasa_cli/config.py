@@ -35,7 +35,7 @@ class RenderOptions:
     face_box: tuple[float, float, float, float] | None = None
     face: int | None = None  # which of several faces, counted from 1 on the left
     num_steps: int = 10  # of the motion sampler
-    guidance_audio: float = 0.5  # classifier-free guidance on the sound
+    guidance_audio: float = 1.0  # classifier-free guidance on the sound
     force: bool = False  # replace an existing output
     watermark: bool = True  # invisible, in every frame
     # tags and signature: "auto" signs where it can, "required" signs or fails, "off" does neither
@@ -71,7 +71,7 @@ class RenderResult:
     elapsed_s: float  # wall clock of the whole render
     seed: int
     device: str
-    # of the RGB frames before encoding: equal inputs, options, seed and machine type give an equal one
+    # of the RGB frames before encoding: equal inputs, options, seed and machine type give it again
     frames_sha256: str
     warnings: tuple[str, ...] = field(default=())
     # which marks the video bears, in words: "signed by Acme", "tags and watermark only", ...

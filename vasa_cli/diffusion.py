@@ -1,4 +1,4 @@
-"""The sampler of motion: noise schedule, guidance and overlapping windows, as functions over tensors."""
+"""The sampler of motion: noise schedule, guidance and overlapping windows, all functions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ WINDOW, CONTEXT = 50, 10  # frames drawn at once, and frames of the past they jo
 
 
 class Denoise(Protocol):
-    """Predicts clean motion (B, T, D) from noisy motion, noise levels (B,), speech features (B, 2T, F) or None, and style (B, S)."""
+    """Predicts clean motion (B, T, D) from noisy motion of the same shape.
+
+    Args: level (B,) 0 clean to 1 noise; past (B, P, D) clean; speech (B, 2 (P + T), F) or None;
+        style (B, S).
+    """
 
     def __call__(
         self, noisy: Tensor, level: Tensor, *, past: Tensor, speech: Tensor | None, style: Tensor
@@ -19,11 +23,15 @@ class Denoise(Protocol):
 
 
 def signal_share(level: Tensor) -> Tensor:
-    """Cosine schedule: the factor of the signal at noise level 0 (clean) to 1 (noise). Source: Nichol and Dhariwal 2021."""
+    """The factor of the signal at noise level 0 (clean) to 1 (noise): the cosine schedule.
+
+    Source: Nichol and Dhariwal 2021.
+    """
     return torch.cos(level.clamp(0, 1) * torch.pi / 2)
 
 
 def noise_share(level: Tensor) -> Tensor:
+    """The factor of the noise at a level, so that both factors' squares add up to 1."""
     return torch.sin(level.clamp(0, 1) * torch.pi / 2)
 
 
@@ -42,7 +50,10 @@ def guided(
     style: Tensor,
     guidance_audio: float,
 ) -> Tensor:
-    """(1 + s) H(all) - s H(without the sound). Source: VASA-1, equation 3."""
+    """Clean motion (B, T, D): (1 + s) H(all) - s H(without the sound), s the guidance.
+
+    Source: VASA-1, equation 3.
+    """
     full = denoise(noisy, level, past=past, speech=speech, style=style)
     if guidance_audio == 0:
         return full
@@ -52,15 +63,22 @@ def guided(
 
 
 def sample_window(
-    denoise: Denoise, noise: Tensor, *, past: Tensor, speech: Tensor, style: Tensor, num_steps: int, guidance_audio: float
-) -> Tensor:  # fmt: skip
+    denoise: Denoise,
+    noise: Tensor,
+    *,
+    past: Tensor,
+    speech: Tensor,
+    style: Tensor,
+    num_steps: int,
+    guidance_audio: float,
+) -> Tensor:
     """One window of motion (1, T, D) from noise (1, T, D), by DDIM without added noise.
 
     Args: past (1, CONTEXT, D) clean frames before the window; speech (1, 2 (CONTEXT + T), F).
     Source: Song et al. 2021, Denoising diffusion implicit models.
     """
     x = noise
-    levels = torch.linspace(1, 0, num_steps + 1)
+    levels = torch.linspace(1, 0, num_steps + 1, device=noise.device)
     for now, then in zip(levels[:-1], levels[1:]):
         clean = guided(
             denoise,
@@ -77,12 +95,26 @@ def sample_window(
 
 
 def sample(
-    denoise: Denoise, speech: Tensor, *, n_frames: int, motion_dim: int, style: Tensor, seed: int, num_steps: int, guidance_audio: float,
-    progress: Callable[[int], None] = lambda done: None
-) -> Tensor:  # fmt: skip
-    """Motion (n_frames, motion_dim) for speech features (2 n_frames or more, F), window after window.
+    denoise: Denoise,
+    speech: Tensor,
+    *,
+    n_frames: int,
+    motion_dim: int,
+    style: Tensor,
+    seed: int,
+    num_steps: int,
+    guidance_audio: float,
+    liberty: Tensor | None = None,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Tensor:
+    """Motion (n_frames, motion_dim) for speech features, window after window.
 
-    The noise comes from a CPU generator, so one seed gives one motion on every device. The past of the first window is rest (zeros).
+    The noise comes from a CPU generator, so one seed gives one motion on every device. The past of
+    the first window is rest (zeros).
+
+    Args: speech (T, F) at two a frame, its end repeated where it is short; style (1, S); liberty
+        (motion_dim,) scales the noise of each column: 1 samples it, towards 0 it is what the sound
+        makes most likely; progress is told the frames that are done.
     """
     generator = torch.Generator().manual_seed(seed)
     n_windows = -(-n_frames // WINDOW)
@@ -93,6 +125,8 @@ def sample(
     drawn = [torch.zeros(1, CONTEXT, motion_dim, device=speech.device)]
     for k in range(n_windows):
         noise = torch.randn(1, WINDOW, motion_dim, generator=generator).to(speech.device)
+        if liberty is not None:
+            noise = noise * liberty
         heard = speech[None, 2 * k * WINDOW : 2 * (k * WINDOW + CONTEXT + WINDOW)]
         past = torch.cat(drawn[-1:], 1)[:, -CONTEXT:]
         drawn.append(

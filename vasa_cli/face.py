@@ -1,4 +1,4 @@
-"""From a picture to a face: find it, read its points, fit its code, cut the square that is animated."""
+"""From a picture to a face: find it, read its points, fit its code, cut its square."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ from vasa_cli.models.encoder import (
 )
 from vasa_cli.models.fields import Patch, patch_around, turned_square
 
-SCORE_THRESHOLD = 0.68  # validation faces score from 0.72, face-free pictures up to 0.67
+SCORE_THRESHOLD = 0.66  # faces of validation portraits score from 0.75 in the whole picture
+TILE_THRESHOLD = 0.75  # in finer tiles, where texture without a face scores up to 0.70
 SURE_SCORE = 0.8  # below it, the picture is searched again in finer tiles
 TILE_LEVELS = (1, 2, 4)  # a picture is searched whole, then at twice and four times the resolution
-REGION_SIDE = (
-    512  # pixels of the upright region around a face from which all crops of the encoder are cut
-)
+# pixels of the upright region around a face from which all crops of the encoder are cut
+REGION_SIDE = 512
 REGION_EXTENT = 2.4  # its side in face heights
 N_PASSES = 3  # of the whole-face regressor, each on a better-placed square
 
 
 @dataclass(frozen=True)
 class Detection:
-    """One face found in a picture: centre of its points and height from forehead to chin, in pixels; score 0 to 1."""
+    """One face in a picture, in pixels: centre of its points, height from forehead to chin."""
 
     x: float
     y: float
     height: float
-    score: float
+    score: float  # 0 to 1
 
 
 @dataclass(frozen=True)
@@ -70,16 +70,15 @@ class FaceReader:
         *,
         device: torch.device,
     ) -> None:
-        self.detector, self.encoder, self.geometry, self.device = (
-            detector,
-            encoder,
-            geometry,
-            device,
-        )
+        self.detector, self.encoder = detector, encoder
+        self.geometry, self.device = geometry, device
 
     @torch.inference_mode()
     def detect(self, image: np.ndarray) -> list[Detection]:
-        """Faces of a picture (H, W, 3) uint8, from left to right; finer tiles are searched only while nothing sure is found."""
+        """Faces of a picture (H, W, 3) uint8, from left to right.
+
+        Finer tiles are searched only while nothing sure is found.
+        """
         found: list[Detection] = []
         for level in TILE_LEVELS:
             if level > 1 and max(image.shape[:2]) < detector_model.SIDE * level / 2:
@@ -94,11 +93,8 @@ class FaceReader:
         side = detector_model.SIDE
         scale = side * level / max(image.shape[:2])
         height, width = (max(1, round(n * scale)) for n in image.shape[:2])
-        small = np.asarray(
-            Image.fromarray(image).resize(
-                (width, height), Image.Resampling.BOX if scale < 1 else Image.Resampling.BILINEAR
-            )
-        )
+        kernel = Image.Resampling.BOX if scale < 1 else Image.Resampling.BILINEAR
+        small = np.asarray(Image.fromarray(image).resize((width, height), kernel))
         tiles, origins = [], []
         for top in tile_starts(height, side):
             for left in tile_starts(width, side):
@@ -108,7 +104,8 @@ class FaceReader:
                 tiles.append(tile)
                 origins.append((left, top))
         maps = self.detector(to_tensor(np.stack(tiles), self.device))
-        boxes = decode_boxes(maps, threshold=SCORE_THRESHOLD)
+        threshold = SCORE_THRESHOLD if level == 1 else TILE_THRESHOLD
+        boxes = decode_boxes(maps, threshold=threshold)
         return [
             Detection(
                 (float(b[0]) + left) / scale,
@@ -148,7 +145,10 @@ class FaceReader:
         return square.from_square_3d(found.float().cpu())
 
     def window(self, points: np.ndarray) -> Window:
-        """The square to animate: the mean face, laid over these points, at its resting place and size."""
+        """The square to animate around points (478, 3) in pixels.
+
+        The mean face, laid over the points, is at its resting place and size in it.
+        """
         scale, _, translation = align(points[None], self.geometry.mean)
         half = float(scale[0]) / CROP_FACE_HEIGHT
         return Window(
@@ -161,7 +161,10 @@ class FaceReader:
 
 
 def whole_face_square(points: Tensor) -> Patch:
-    """The square in which the whole-face regressor likes to see points (B, 478, 3): upright, centred, of its extent."""
+    """The square in which the whole-face regressor likes to see points (B, 478, 3).
+
+    Upright, centred, of the regressor's extent.
+    """
     across = points[:, [263, 362], :2].mean(1) - points[:, [33, 133], :2].mean(1)
     height = (points[:, 10, :2] - points[:, 152, :2]).norm(dim=-1)
     return turned_square(
@@ -198,14 +201,10 @@ def to_tensor(images: np.ndarray, device: torch.device) -> Tensor:
 
 
 def cut_square(image: np.ndarray, window: Window, side: int) -> np.ndarray:
-    """A window of a picture (H, W, 3) as (side, side, 3) uint8; beyond the picture its edge is repeated."""
+    """A window of a picture (H, W, 3) as (side, side, 3) uint8; its edge is repeated beyond it."""
     height, width = image.shape[:2]
-    left, top, right, bottom = (
-        window.x - window.half,
-        window.y - window.half,
-        window.x + window.half,
-        window.y + window.half,
-    )
+    left, right = window.x - window.half, window.x + window.half
+    top, bottom = window.y - window.half, window.y + window.half
     x0, y0 = max(0, int(np.floor(left)) - 2), max(0, int(np.floor(top)) - 2)
     x1, y1 = min(width, int(np.ceil(right)) + 2), min(height, int(np.ceil(bottom)) + 2)
     pads = [max(0, int(np.ceil(p)) + 2) for p in (-top, bottom - height, -left, right - width)]

@@ -1,11 +1,13 @@
 """The face latent: bases, poses, projection and fit, all in closed form.
 
-Canonical space: x to the picture's right, y down, z away from the viewer; the unit is the mean face's height (forehead to chin) and
-the origin lies inside the head, about where it turns. Crop space: x and y in [-1, 1] over the square around the head, z in the same unit.
-Angles as the viewer sees them, in degrees: yaw > 0 to the right, pitch > 0 up, roll > 0 clockwise.
+Canonical space: x to the picture's right, y down, z away from the viewer; the unit is the mean
+face's height (forehead to chin) and the origin lies inside the head, about where it turns. Crop
+space: x and y in [-1, 1] over the square around the head, z in the same unit. Angles as the viewer
+sees them, in degrees: yaw > 0 to the right, pitch > 0 up, roll > 0 clockwise.
 
-The first dynamics have a meaning each and move exactly one measure of the face (`EXPLICIT`); the others are principal components
-that leave all of those measures alone. So gaze, lids and lips can be set and read without a search.
+The first dynamics have a meaning each and move exactly one measure of the face (`EXPLICIT`); the
+others are principal components that leave all of those measures alone. So gaze, lids and lips can
+be set and read without a search.
 """
 
 from __future__ import annotations
@@ -33,31 +35,11 @@ CROP_FACE_HEIGHT = 0.95  # height of the mean face at distance 1, in crop units 
 CROP_ORIGIN_Y = -0.15  # where the head's origin lies in its own crop at rest, in crop units
 
 RIGID = (
-    33,
-    133,
-    362,
-    263,
-    168,
-    6,
-    197,
-    195,
-    5,
-    4,
-    1,
-    10,
-    151,
-    9,
-    8,
-    127,
-    356,
-    234,
-    454,
-    109,
-    338,
-    67,
-    297,
+    *(33, 133, 362, 263, 168, 6, 197, 195, 5, 4, 1, 10),
+    *(151, 9, 8, 127, 356, 234, 454, 109, 338, 67, 297),
 )
-# "right" and "left" as the viewer sees them in a picture that is not mirrored: points 33 and 61 lie left in the picture
+# "right" and "left" as the viewer sees them in a picture that is not mirrored: points 33 and 61 lie
+# left in the picture
 EYES = {
     "left": dict(
         corners=(33, 133),
@@ -84,11 +66,12 @@ UPPER_INNER_LIP = (191, 80, 81, 82, 13, 312, 311, 310, 415)
 LOWER_INNER_LIP = (95, 88, 178, 87, 14, 317, 402, 318, 324)
 MOUTH_CORNERS = (61, 291)
 BROWS = ((105, 66, 107), (334, 296, 336))
-LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185,
-        78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191)  # fmt: skip
-EYEBALL_RADIUS_OVER_EYE_WIDTH = (
-    12.0 / 29.0
-)  # adult means: 12 mm eyeball radius, 29 mm between the corners
+LIPS = (
+    *(61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185),
+    *(78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191),
+)
+# Adult means: 12 mm eyeball radius, 29 mm between the corners.
+EYEBALL_RADIUS_OVER_EYE_WIDTH = 12.0 / 29.0
 
 
 @dataclass(frozen=True)
@@ -101,13 +84,15 @@ class FaceCode:
     detail: np.ndarray  # (478, 3) what the bases leave of the neutral face, canonical
 
     def with_motion(self, *, head_pose: np.ndarray, dynamics: np.ndarray) -> FaceCode:
+        """The same face in another pose (6,), doing something else (N_DYNAMICS,)."""
         return replace(self, head_pose=head_pose, dynamics=dynamics)
 
 
 def rotation_matrix(angles_deg: np.ndarray) -> np.ndarray:
     """Rotation matrices whose measured angles are exactly the given ones.
 
-    Args: angles_deg (..., 3): yaw and pitch of the face's normal, roll of the line between the eyes in the picture.
+    Args: angles_deg (..., 3): yaw and pitch of the face's normal, roll of the line between the eyes
+        in the picture.
     Returns: (..., 3, 3), canonical to picture.
     """
     yaw, pitch, roll = np.moveaxis(np.radians(np.asarray(angles_deg, np.float64)), -1, 0)
@@ -125,7 +110,10 @@ def rotation_matrix(angles_deg: np.ndarray) -> np.ndarray:
 
 
 def rotation_angles(matrix: np.ndarray) -> np.ndarray:
-    """Yaw, pitch, roll in degrees (..., 3) of rotation matrices (..., 3, 3); inverse of `rotation_matrix`."""
+    """Yaw, pitch, roll in degrees (..., 3) of rotation matrices (..., 3, 3).
+
+    The inverse of `rotation_matrix`.
+    """
     right, away = matrix[..., :, 0], matrix[..., :, 2]
     yaw = np.arctan2(-away[..., 0], away[..., 2])
     pitch = np.arcsin(np.clip(away[..., 1], -1, 1))
@@ -135,10 +123,11 @@ def rotation_angles(matrix: np.ndarray) -> np.ndarray:
 def align(
     points: np.ndarray, reference: np.ndarray, *, index: tuple[int, ...] = RIGID
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Similarity from a reference to each set of points, by weighted Procrustes over some landmarks.
+    """Similarity from a reference to each set of points, by Procrustes over some landmarks.
 
     Args: points (B, 478, 3); reference (478, 3) or (B, 478, 3).
-    Returns: scale (B,), rotation (B, 3, 3), translation (B, 3): points ~ scale * reference @ rotation.T + translation.
+    Returns: scale (B,), rotation (B, 3, 3), translation (B, 3), such that
+        points ~ scale * reference @ rotation.T + translation.
     Source: Umeyama 1991, least-squares estimation of transformation parameters.
     """
     there = points[:, index].astype(np.float64)
@@ -164,10 +153,12 @@ def unalign(
 
 
 def face_measures(points: np.ndarray) -> np.ndarray:
-    """The measures that the first dynamics move, (..., N_EXPLICIT), linear in canonical points (..., 478, 3).
+    """The measures (..., N_EXPLICIT) that the first dynamics move, in mean face heights.
 
-    gaze: mean offset of the irises from the middle of the eyes' corners, x and -y; lids: gap of each eye; mouth: gap of the inner lips and
-    distance of the corners along x; brows: height over the eyes; corners: height over the upper lip. All in mean face heights.
+    They are linear in canonical points (..., 478, 3). gaze: mean offset of the irises from the
+    middle of the eyes' corners, x and -y; lids: gap of each eye; mouth: gap of the inner lips and
+    distance of the corners along x; brows: height over the eyes; corners: height over the upper
+    lip.
     """
     offsets, gaps = [], []
     for eye in EYES.values():
@@ -199,7 +190,10 @@ def measure_matrix() -> np.ndarray:
 
 
 def join_inner_lips(points: np.ndarray) -> np.ndarray:
-    """A copy of points or displacements (..., 478, 3) whose inner lips touch: who someone is never opens the mouth, dynamics do."""
+    """A copy of points or displacements (..., 478, 3) whose inner lips touch.
+
+    Who someone is never opens the mouth; dynamics do.
+    """
     joined = points.copy()
     middle = (points[..., UPPER_INNER_LIP, 1:] + points[..., LOWER_INNER_LIP, 1:]) / 2
     joined[..., UPPER_INNER_LIP, 1:] = middle
@@ -208,7 +202,10 @@ def join_inner_lips(points: np.ndarray) -> np.ndarray:
 
 
 def point_weights() -> np.ndarray:
-    """How much each coordinate counts in bases and fits (478, 3): lips, lids and irises most, depth least."""
+    """How much each coordinate counts in bases and fits, (478, 3).
+
+    Lips, lids and irises count most, depth least.
+    """
     weights = np.ones(N_LANDMARKS)
     weights[list(LIPS)] = 3.0
     for side in EYES:
@@ -235,7 +232,7 @@ class Geometry:
     # --- from a face to its code ---
 
     def fit(self, points: np.ndarray, *, ridge: float = 0.002) -> FaceCode:
-        """The code that explains one face exactly: bases as far as they go, the rest as detail of this person.
+        """The code that explains one face exactly: bases as far as they go, the rest as detail.
 
         Args: points (478, 3) in crop units.
         """
@@ -250,7 +247,8 @@ class Geometry:
         """One person's code and the motion of every frame.
 
         Args: points (T, 478, 3) in crop units, all of one person.
-        Returns: code with the mean identity and the first frame's motion, head_pose (T, 6), dynamics (T, N_DYNAMICS).
+        Returns: code with the mean identity and the first frame's motion, head_pose (T, 6),
+            dynamics (T, N_DYNAMICS).
         """
         sample = points[np.linspace(0, len(points) - 1, min(len(points), 50)).astype(int)]
         identity = self._fit(sample, ridge=ridge)[1].mean(0)
@@ -262,7 +260,11 @@ class Geometry:
     def _fit(
         self, points: np.ndarray, *, ridge: float, identity: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Alternate Procrustes and a ridge regression on the bases; head_pose (B, 6), identity, dynamics, neutral faces (B, 478, 3)."""
+        """Alternate Procrustes and a ridge regression on the bases.
+
+        Returns: head_pose (B, 6), identity (B, N_IDENTITY), dynamics (B, N_DYNAMICS), canonical
+            neutral faces (B, 478, 3).
+        """
         n_frames, weights = len(points), point_weights().reshape(-1)
         bases = [self.dynamics_basis.reshape(-1, N_DYNAMICS)]
         start = self.mean if identity is None else self.neutral(identity)
@@ -308,7 +310,10 @@ class Geometry:
         return np.tensordot(dynamics, self.dynamics_basis, (-1, 2))
 
     def canonical(self, code: FaceCode, dynamics: np.ndarray) -> np.ndarray:
-        """Faces (T, 478, 3) of one person doing something, without a pose; lids and lips meet and never cross."""
+        """Faces (T, 478, 3) of one person doing something, without a pose.
+
+        Lids and lips meet and never cross.
+        """
         points = self.neutral(code.identity) + code.detail + self.displacement(dynamics)
         points = self._close_lids(code, dynamics, points)
         return part_lips(points)
@@ -323,7 +328,7 @@ class Geometry:
         return project(head_pose, self.canonical(code, dynamics))
 
     def _close_lids(self, code: FaceCode, dynamics: np.ndarray, points: np.ndarray) -> np.ndarray:
-        """Scale lid gaps so that a movement that shuts the mean face's eyes shuts these, narrow or wide, and no more."""
+        """Scale lid gaps so that what shuts the mean face's eyes shuts these, narrow or wide."""
         mean_gap = face_measures(self.mean)
         moved = mean_gap + face_measures(self.displacement(dynamics))  # (T, N_EXPLICIT)
         moved_photo = mean_gap + face_measures(self.displacement(code.dynamics))
@@ -333,14 +338,12 @@ class Geometry:
         points = points.copy()
         for side, k in (("right", 2), ("left", 3)):
             photo_share = np.clip(moved_photo[k] / mean_gap[k], 0.25, None)
-            target = (
-                np.clip(moved[:, k] / mean_gap[k], 0.0, 1.8) * max(own[k], 0.01) / photo_share
-            )  # (T,)
+            moved_share = np.clip(moved[:, k] / mean_gap[k], 0.0, 1.8)
+            target = moved_share * max(own[k], 0.01) / photo_share  # (T,)
             upper, lower = UPPER_LIDS[side], LOWER_LIDS[side]
             gap = face_measures(points)[:, k]
-            excess = (target - gap)[
-                :, None
-            ]  # (T, 1) how much more open than the sum of the bases says
+            # (T, 1) how much more open than the sum of the bases says
+            excess = (target - gap)[:, None]
             profile = np.array([0.35, 0.75, 1.0, 1.05, 1.0, 0.75, 0.35])
             points[:, upper, 1] -= 0.8 * excess * profile
             points[:, lower, 1] += 0.2 * excess * profile
@@ -351,23 +354,22 @@ class Geometry:
 
 
 def mirrored_points(points: np.ndarray) -> np.ndarray:
-    """For each point of an upright face (478, 3) the one that lies nearest to it in the mirror, (478,)."""
+    """For each point of an upright face (478, 3) the nearest one in the mirror, (478,)."""
     return np.linalg.norm(points[:, None] - (points * [-1, 1, 1])[None], axis=-1).argmin(1)
 
 
 def part_lips(points: np.ndarray) -> np.ndarray:
-    """A copy of canonical points (..., 478, 3) in which the lower inner lip is nowhere above the upper one."""
+    """A copy of canonical points (..., 478, 3), the lower inner lip nowhere above the upper one."""
     parted = points.copy()
-    crossed = (
-        np.clip(points[..., UPPER_INNER_LIP, 1] - points[..., LOWER_INNER_LIP, 1], 0, None) / 2
-    )
+    overlap = points[..., UPPER_INNER_LIP, 1] - points[..., LOWER_INNER_LIP, 1]
+    crossed = np.clip(overlap, 0, None) / 2
     parted[..., UPPER_INNER_LIP, 1] -= crossed
     parted[..., LOWER_INNER_LIP, 1] += crossed
     return parted
 
 
 def project(head_pose: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Canonical points (T, 478, 3) in crop units, as a camera far away sees them (scaled orthographic).
+    """Canonical points (T, 478, 3) in crop units, seen from far away (scaled orthographic).
 
     Args: head_pose (T, 6).
     """
@@ -380,15 +382,14 @@ def project(head_pose: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def gaze_angles(points: np.ndarray) -> np.ndarray:
-    """Yaw and pitch in degrees (..., 2) of the eyes in the head, from canonical points (..., 478, 3)."""
-    width = np.mean(
-        [
-            np.linalg.norm(
-                points[..., e["corners"][1], :2] - points[..., e["corners"][0], :2], axis=-1
-            )
-            for e in EYES.values()
-        ],
-        0,
-    )
+    """Yaw and pitch in degrees (..., 2) of the eyes in the head.
+
+    Args: points (..., 478, 3), canonical.
+    """
+    widths = []
+    for eye in EYES.values():
+        right, left = eye["corners"][1], eye["corners"][0]
+        widths.append(np.linalg.norm(points[..., right, :2] - points[..., left, :2], axis=-1))
+    width = np.mean(widths, 0)
     reach = face_measures(points)[..., :2] / (width[..., None] * EYEBALL_RADIUS_OVER_EYE_WIDTH)
     return np.degrees(np.arcsin(np.clip(reach, -1, 1)))

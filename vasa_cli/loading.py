@@ -14,6 +14,7 @@ from vasa_cli.errors import UsageError, WeightsError
 from vasa_cli.face import FaceReader
 from vasa_cli.geometry import Geometry
 from vasa_cli.models.audio_encoder import AudioEncoder
+from vasa_cli.models.blocks import channels_last_weights
 from vasa_cli.models.decoder import Decoder
 from vasa_cli.models.denoiser import Denoiser
 from vasa_cli.models.detector import FaceDetector
@@ -58,7 +59,10 @@ def choose_device(name: str) -> torch.device:
 
 
 def fast_bf16(device: torch.device) -> bool:
-    """Whether convolutions in bfloat16 are faster here than in float32: GPUs, and CPUs with instructions for it."""
+    """Whether convolutions are faster in bfloat16 here than in float32.
+
+    They are on GPUs, and on CPUs with instructions for it.
+    """
     if device.type != "cpu":
         return device.type == "cuda"
     able = torch.cpu.get_capabilities()
@@ -68,7 +72,7 @@ def fast_bf16(device: torch.device) -> bool:
 def build(
     name: str, make: Callable[..., Network], weights_dir: Path, device: torch.device
 ) -> tuple[Network, dict[str, Tensor]]:
-    """A network with its weights, ready to run, and the tensors of its file that are not the network's.
+    """A network with its weights, ready to run, and what else its file holds.
 
     Raises: WeightsError when the file does not fit the network.
     """
@@ -80,9 +84,10 @@ def build(
     except (TypeError, RuntimeError) as error:
         detail = str(error).splitlines()[0]
         raise WeightsError(
-            f"{name} weights in {weights_dir} are of another version ({detail}); run vasa weights verify"
+            f"{name} weights in {weights_dir} are of another version ({detail});"
+            " run vasa weights verify"
         ) from error
-    return network.eval().requires_grad_(False).to(device, memory_format=torch.channels_last), others  # type: ignore[call-overload]
+    return channels_last_weights(network.eval().requires_grad_(False)).to(device), others
 
 
 def load_geometry(weights_dir: Path) -> Geometry:

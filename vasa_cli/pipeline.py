@@ -21,8 +21,7 @@ from vasa_cli.geometry import N_DYNAMICS, N_HEAD_POSE, FaceCode
 from vasa_cli.label import Label
 from vasa_cli.loading import Models, choose_device, load_models
 from vasa_cli.models.decoder import Appearance
-from vasa_cli.models.denoiser import N_STYLE
-from vasa_cli.motion import Motion, perform
+from vasa_cli.motion import Motion, liberty, perform
 from vasa_cli.placement import Placement, place
 from vasa_cli.provenance import Stamp
 from vasa_cli.watermark import Watermarker
@@ -30,6 +29,7 @@ from vasa_cli.weights import find_weights_dir
 
 BATCH = 8  # frames drawn at once
 PORTRAITS_KEPT = 8
+STYLE = (1.0, 0.5)  # liveliness of head and mouth, in standard deviations over filmed talkers
 TURNED_DEG = 45.0  # a photo turned further is warned about
 TINY_FACE_PX = 80.0  # as is a face smaller than this
 
@@ -51,7 +51,8 @@ class Renderer:
     def __init__(self, *, weights_dir: Path | None = None, device: str = "auto") -> None:
         """Load all weights.
 
-        Raises: UsageError for a device this machine lacks, WeightsError for weights that cannot be used.
+        Raises: UsageError for a device this machine lacks, WeightsError for weights that cannot
+            be used.
         """
         self.weights_dir = find_weights_dir(weights_dir)
         self.models: Models = load_models(self.weights_dir, choose_device(device))
@@ -66,9 +67,9 @@ class Renderer:
         options: RenderOptions = RenderOptions(),
         progress: ProgressCallback | None = None,
     ) -> RenderResult:
-        """Write the video in which the photo's face speaks; beside the speech when no output is named.
+        """Write the video in which the photo's face speaks; beside the speech by default.
 
-        Raises: UsageError, InputError, ResourceError as their names say; nothing is left behind then.
+        Raises: UsageError, InputError, ResourceError as their names say; nothing is left then.
         """
         started = time.monotonic()
         photo, speech = Path(photo), Path(speech)
@@ -103,7 +104,7 @@ class Renderer:
             for frame in self.draw(portrait, motion.resample(options.fps, n_frames), placement):
                 for mark in marks:
                     frame = mark.apply(frame)
-                digest.update(frame)
+                digest.update(frame.data)
                 writer.write(frame)
                 tell(Progress("frames", writer.n_frames, n_frames))
             tell(Progress("encode", 0, 1))
@@ -125,7 +126,8 @@ class Renderer:
     def read_portrait(self, photo: Path, options: RenderOptions) -> Portrait:
         """Find and fit the photo's face; the last few photos are remembered.
 
-        Raises: InputError when the picture cannot be read or shows no face, UsageError for a face that is not there.
+        Raises: InputError when the picture cannot be read or shows no face, UsageError for a face
+            that is not there.
         """
         stat = photo.stat() if photo.is_file() else None
         key = (
@@ -157,10 +159,11 @@ class Renderer:
             speech,
             n_frames=n_frames,
             motion_dim=N_HEAD_POSE + N_DYNAMICS,
-            style=torch.zeros(1, N_STYLE, device=models.device),
+            style=torch.tensor([STYLE], device=models.device),
             seed=options.seed,
             num_steps=options.num_steps,
             guidance_audio=options.guidance_audio,
+            liberty=torch.from_numpy(liberty()).to(models.device),
             progress=lambda done: progress(done, n_frames),
         )
         motion = (drawn.cpu() * models.motion_spread).numpy()
@@ -205,12 +208,14 @@ def read_portrait(reader: FaceReader, photo: Path, options: RenderOptions) -> Po
     code = reader.fit(points, window)
     if face.height < TINY_FACE_PX:
         warnings += (
-            f"the face in {photo.name} is only {face.height:.0f} pixels high; a larger picture will look sharper",
+            f"the face in {photo.name} is only {face.height:.0f} pixels high;"
+            " a larger picture will look sharper",
         )
     if max(abs(code.head_pose[:2])) > TURNED_DEG:
         yaw, pitch = code.head_pose[:2]
         warnings += (
-            f"the face in {photo.name} is turned far (yaw {yaw:.0f}, pitch {pitch:.0f} degrees); a front-facing portrait works better",
+            f"the face in {photo.name} is turned far (yaw {yaw:.0f}, pitch {pitch:.0f} degrees);"
+            " a front-facing portrait works better",
         )
     return Portrait(picture, points, window, code, warnings)
 
@@ -218,31 +223,39 @@ def read_portrait(reader: FaceReader, photo: Path, options: RenderOptions) -> Po
 def choose_face(
     reader: FaceReader, picture: np.ndarray, photo: Path, options: RenderOptions
 ) -> tuple[Detection, tuple[str, ...]]:
-    """The face that was asked for, else the largest."""
+    """The face that was asked for, else the largest; and what to warn about.
+
+    Raises: UsageError for a box outside the picture or a face number too high, InputError when no
+        face is found.
+    """
     height, width = picture.shape[:2]
     if options.face_box is not None:
         left, top, right, bottom = options.face_box
         if not (0 <= left < right <= width and 0 <= top < bottom <= height):
             raise UsageError(
-                f"the face box {left:g},{top:g},{right:g},{bottom:g} is not inside {photo.name} ({width}x{height})"
+                f"the face box {left:g},{top:g},{right:g},{bottom:g} is not inside"
+                f" {photo.name} ({width}x{height})"
             )
         return Detection((left + right) / 2, (top + bottom) / 2, bottom - top, 1.0), ()
     faces = reader.detect(picture)
     if not faces:
         raise InputError(
-            f"no face found in {photo} ({width}x{height}); use a front-facing portrait or give --face-box"
+            f"no face found in {photo} ({width}x{height});"
+            " use a front-facing portrait or give --face-box"
         )
     if options.face is not None:
         if options.face > len(faces):
             raise UsageError(
-                f"there is no face {options.face} in {photo}: {len(faces)} found, counted from the left; give --face 1 to {len(faces)}"
+                f"there is no face {options.face} in {photo}: {len(faces)} found,"
+                f" counted from the left; give --face 1 to {len(faces)}"
             )
         return faces[options.face - 1], ()
     largest = max(range(len(faces)), key=lambda k: faces[k].height)
     if len(faces) == 1:
         return faces[0], ()
     return faces[largest], (
-        f"{len(faces)} faces found in {photo.name}; took the largest, number {largest + 1} from the left (--face N takes another)",
+        f"{len(faces)} faces found in {photo.name}; took the largest, number {largest + 1}"
+        " from the left (--face N takes another)",
     )
 
 
@@ -258,6 +271,7 @@ def frame_marks(placement: Placement, options: RenderOptions) -> list[Label | Wa
 
 
 def sound_warnings(audio: Audio) -> tuple[str, ...]:
+    """What is worth saying about a sound that was read."""
     found: tuple[str, ...] = ()
     if audio.is_silent:
         found += (f"{audio.path.name} is silent; the mouth will rest",)

@@ -1,4 +1,7 @@
-"""Where the animated square goes in the finished frame: it is the frame, or it is blended back into the whole photo."""
+"""Where the animated square goes in the finished frame.
+
+It is the frame, or it is blended back into the whole photo.
+"""
 
 from __future__ import annotations
 
@@ -21,15 +24,14 @@ class Placement:
     width: int
     height: int
     side: int
-    background: np.ndarray | None = (
-        None  # (height, width, 3) uint8; None where the square is the frame
-    )
+    # (height, width, 3) uint8; None where the square is the frame
+    background: np.ndarray | None = None
     left: int = 0
     top: int = 0
     shown: int = 0  # pixels, side of the square in the frame
 
     def finish(self, square: np.ndarray) -> np.ndarray:
-        """The finished frame, C-contiguous uint8."""
+        """The finished frame (height, width, 3), C-contiguous uint8."""
         if self.background is None:
             return np.ascontiguousarray(square[: self.height, : self.width])
         if self.shown != self.side:
@@ -50,7 +52,7 @@ class Placement:
 
 
 def soft_edge(side: int) -> np.ndarray:
-    """(side, side) float32: 0 at the border of a square, 1 from SOFT_EDGE inward, smooth between."""
+    """(side, side) float32: 0 at a square's border, 1 from SOFT_EDGE inward, smooth between."""
     line = np.minimum(np.arange(side) + 0.5, side - np.arange(side) - 0.5) / (side * SOFT_EDGE)
     ramp = np.clip(line, 0, 1)
     ramp = ramp * ramp * (3 - 2 * ramp)

@@ -13,33 +13,38 @@ DEFAULT_CACHE = Path(".vasa-cache")
 LICENCE = "Apache-2.0"
 CORPUS_HOURS = 2.5  # of synthesised speech for the phonetic ear
 TINY = dict(minutes=0.5, max_steps=3, batch=4, width=8)  # tries every line of a training in seconds
+DATA_HELP = "Folder of videos and pictures, any layout."
+CACHE_HELP = "Where labels, crops and checkpoints are kept."
+OUTPUT_HELP = "Weights folder to write into."
+MINUTES_HELP = "Time to train; a run resumes from its last checkpoint."
+PRESET_HELP = "tiny: a few steps of a small network."
 
 
 def shared_options(
     minutes: float, batch: int, width: int
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """The options that every training has, with a network's own defaults."""
+    folder = click.Path(path_type=Path)
+    existing = click.Path(exists=True, file_okay=False, path_type=Path)
+    presets = click.Choice(["full", "tiny"])
+    shown: dict[str, Any] = {"show_default": True}
     options = [
-        click.option("--data", required=True, type=click.Path(exists=True, file_okay=False, path_type=Path), help="Folder of videos and pictures, any layout."),
-        click.option("--cache", default=DEFAULT_CACHE, show_default=True, type=click.Path(path_type=Path), help="Where labels, crops and checkpoints are kept."),
-        click.option("--output", default=Path("weights"), show_default=True, type=click.Path(path_type=Path), help="Weights folder to write into."),
-        click.option("--device", default="cpu", show_default=True, help="cpu or cuda."),
-        click.option("--minutes", default=minutes, show_default=True, help="Time to train; a run resumes from its last checkpoint."),
-        click.option("--batch", default=batch, show_default=True, help="Examples a step."),
-        click.option("--width", default=width, show_default=True, help="Channels of the network."),
-        click.option("--preset", default="full", show_default=True, type=click.Choice(["full", "tiny"]), help="tiny: a few steps of a small network."),
-    ]  # fmt: skip
+        click.option("--data", required=True, type=existing, help=DATA_HELP),
+        click.option("--cache", default=DEFAULT_CACHE, type=folder, help=CACHE_HELP, **shown),
+        click.option("--output", default=Path("weights"), type=folder, help=OUTPUT_HELP, **shown),
+        click.option("--device", default="cpu", help="cpu or cuda.", **shown),
+        click.option("--minutes", default=minutes, type=float, help=MINUTES_HELP, **shown),
+        click.option("--batch", default=batch, help="Examples a step.", **shown),
+        click.option("--width", default=width, help="Channels of the network.", **shown),
+        click.option("--preset", default="full", type=presets, help=PRESET_HELP, **shown),
+    ]
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(function)
         def call(preset: str, **given: Any) -> None:
             settings = given | {"max_steps": 10**9} | (TINY if preset == "tiny" else {})
-            data, cache, output = (
-                settings.pop("data"),
-                settings.pop("cache"),
-                settings.pop("output"),
-            )
-            function(data, cache, output, **settings)
+            places = [settings.pop(name) for name in ("data", "cache", "output")]
+            function(*places, **settings)
 
         for option in reversed(options):
             call = option(call)
@@ -75,16 +80,17 @@ def keep(
     tell(f"wrote {output / (name + '.safetensors')}")
 
 
-@click.group(epilog="Example:  vasa train encoder --data clips/ --minutes 25")
+@click.group(epilog="\b\nExample:\n  vasa train encoder --data clips/ --minutes 25")
 def train() -> None:
     """Train the networks on your own clips and portraits.
 
-    The order is prepare, geometry, crops, then detector, encoder, decoder, audio-encoder and motion.
+    The order is prepare, geometry, crops, then detector, encoder, decoder, audio-encoder, motion.
     """
 
 
 @train.command(
-    epilog="Example:  vasa train prepare --data clips/ --teacher-python .teacher/bin/python --teacher-model face_landmarker.task"
+    epilog="\b\nExample:\n  vasa train prepare --data clips/ --teacher-python .teacher/bin/python"
+    " --teacher-model face_landmarker.task"
 )
 @click.option(
     "--data",
@@ -112,7 +118,7 @@ def train() -> None:
     type=click.Path(path_type=Path),
     help="MediaPipe's face_landmarker.task.",
 )
-@click.option("--workers", default=2, show_default=True, help="Labelling processes.")  # fmt: skip
+@click.option("--workers", default=2, show_default=True, help="Labelling processes.")
 def prepare(
     data: Path, cache: Path, teacher_python: Path, teacher_model: Path, workers: int
 ) -> None:
@@ -129,7 +135,7 @@ def prepare(
     )
 
 
-@train.command(epilog="Example:  vasa train geometry --data clips/")
+@train.command(epilog="\b\nExample:\n  vasa train geometry --data clips/")
 @shared_options(minutes=1, batch=1, width=1)
 def geometry(data: Path, cache: Path, output: Path, **_: Any) -> None:
     """Learn the latent's mean and bases, then cut the crops that the other trainings read."""
@@ -162,7 +168,7 @@ def geometry(data: Path, cache: Path, output: Path, **_: Any) -> None:
     preparation.cut_crops(data, cache, learned, report=tell)
 
 
-@train.command(epilog="Example:  vasa train detector --data clips/ --minutes 8")
+@train.command(epilog="\b\nExample:\n  vasa train detector --data clips/ --minutes 8")
 @shared_options(minutes=8, batch=32, width=32)
 def detector(data: Path, cache: Path, output: Path, **settings: Any) -> None:
     """Train the face detector on composed pictures."""
@@ -176,7 +182,7 @@ def detector(data: Path, cache: Path, output: Path, **settings: Any) -> None:
     )
 
 
-@train.command(epilog="Example:  vasa train encoder --data clips/ --minutes 21")
+@train.command(epilog="\b\nExample:\n  vasa train encoder --data clips/ --minutes 21")
 @shared_options(minutes=21, batch=64, width=48)
 def encoder(data: Path, cache: Path, output: Path, **settings: Any) -> None:
     """Train the face encoder on crops under hard augmentation."""
@@ -191,7 +197,7 @@ def encoder(data: Path, cache: Path, output: Path, **settings: Any) -> None:
 
 
 @train.command(
-    epilog="Example:  vasa train decoder --data clips/ --judge mobilefacenet.ckpt --minutes 60"
+    epilog="\b\nExample:\n  vasa train decoder --data clips/ --judge mobilefacenet.ckpt"
 )
 @shared_options(minutes=60, batch=8, width=32)
 @click.option(
@@ -220,7 +226,8 @@ def decoder(data: Path, cache: Path, output: Path, **settings: Any) -> None:
 
 
 @train.command(
-    name="audio-encoder", epilog="Example:  vasa train audio-encoder --data clips/ --minutes 7"
+    name="audio-encoder",
+    epilog="\b\nExample:\n  vasa train audio-encoder --data clips/ --minutes 7",
 )
 @shared_options(minutes=7, batch=32, width=160)
 def audio_encoder(data: Path, cache: Path, output: Path, **settings: Any) -> None:
@@ -237,11 +244,11 @@ def audio_encoder(data: Path, cache: Path, output: Path, **settings: Any) -> Non
     )
 
 
-@train.command(epilog="Example:  vasa train motion --data clips/ --minutes 11")
+@train.command(epilog="\b\nExample:\n  vasa train motion --data clips/ --minutes 11")
 @shared_options(minutes=11, batch=48, width=256)
 @click.option("--layers", default=6, show_default=True, help="Transformer layers.")
 def motion(data: Path, cache: Path, output: Path, layers: int, **settings: Any) -> None:
-    """Train the motion denoiser on the clips with sound; needs geometry and audio-encoder in --output."""
+    """Train the denoiser on clips with sound; needs geometry and audio-encoder in --output."""
     import torch
 
     from vasa_cli.loading import build, load_geometry
@@ -259,12 +266,11 @@ def motion(data: Path, cache: Path, output: Path, layers: int, **settings: Any) 
     made, scale = training.train(
         cache / "runs" / "motion", takes, learned, n_layers=layers, report=tell, **settings
     )
-    keep(
-        "motion", made, output, data=data, extra={k: v.contiguous() for k, v in vars(scale).items()}
-    )
+    extra = {k: v.contiguous() for k, v in vars(scale).items()}
+    keep("motion", made, output, data=data, extra=extra)
 
 
-@train.command(epilog="Example:  vasa train report --data clips/")
+@train.command(epilog="\b\nExample:\n  vasa train report --data clips/")
 @click.option(
     "--data",
     required=True,
@@ -281,7 +287,7 @@ def motion(data: Path, cache: Path, output: Path, layers: int, **settings: Any) 
 @click.option(
     "--weights-dir", default=None, type=click.Path(path_type=Path), help="Weights to measure."
 )
-@click.option("--limit", default=None, type=int, help="At most about so many frames.")  # fmt: skip
+@click.option("--limit", default=None, type=int, help="At most about so many frames.")
 def report(data: Path, cache: Path, weights_dir: Path | None, limit: int | None) -> None:
     """Measure detector, encoder and geometry on validation people; JSON on stdout."""
     import torch
@@ -291,11 +297,6 @@ def report(data: Path, cache: Path, weights_dir: Path | None, limit: int | None)
     from vasa_cli.training import report as figures
 
     models = load_models(weights_dir, torch.device("cpu"))
-    click.echo(
-        json.dumps(
-            figures.report(
-                models.reader, preparation.labelled(data, cache), limit=limit, tell=tell
-            ),
-            indent=1,
-        )
-    )
+    items = preparation.labelled(data, cache)
+    found = figures.report(models.reader, items, limit=limit, tell=tell)
+    click.echo(json.dumps(found, indent=1))

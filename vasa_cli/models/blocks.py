@@ -1,10 +1,14 @@
-"""Layers that the networks share; all fast in bf16 and channels-last on CPUs, none with a normalisation."""
+"""Layers that the networks share; all fast in bf16 and channels-last on CPUs, none normalised."""
 
 from __future__ import annotations
+
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def conv(in_channels: int, out_channels: int, *, stride: int = 1) -> nn.Sequential:
@@ -25,32 +29,30 @@ class Residual(nn.Module):
             nn.LeakyReLU(0.2, inplace=True),
             nn.Conv2d(channels, channels, 3, 1, 1),
         )
-        nn.init.zeros_(self.body[3].weight)
-        nn.init.zeros_(self.body[3].bias)
+        start_at_zero(self.body[3])
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.body(x)
 
 
 class UNet(nn.Module):
-    """A three-level U-Net (B, in_channels, H, W) to (B, out_channels, H, W); H and W are multiples of 4. Starts at zero."""
+    """A three-level U-Net (B, in_channels, H, W) to (B, out_channels, H, W); starts at zero.
+
+    H and W are multiples of 4.
+    """
 
     def __init__(
         self, in_channels: int, out_channels: int, widths: tuple[int, int, int], *, n_residual: int
     ) -> None:
         super().__init__()
         a, b, c = widths
-        self.enter, self.down1, self.down2 = (
-            conv(in_channels, a),
-            conv(a, b, stride=2),
-            conv(b, c, stride=2),
-        )
+        self.enter = conv(in_channels, a)
+        self.down1, self.down2 = conv(a, b, stride=2), conv(b, c, stride=2)
         self.middle = nn.Sequential(*[Residual(c) for _ in range(n_residual)])
         self.up1, self.join1 = conv(c, b), conv(2 * b, b)
         self.up0, self.join0 = conv(b, a), conv(2 * a, a)
         self.leave = nn.Conv2d(a, out_channels, 3, 1, 1)
-        nn.init.zeros_(self.leave.weight)
-        nn.init.zeros_(self.leave.bias)
+        start_at_zero(self.leave)
 
     def forward(self, x: Tensor) -> Tensor:
         fine = self.enter(x)
@@ -60,9 +62,23 @@ class UNet(nn.Module):
         return self.leave(self.join0(torch.cat([self.up0(double(coarse)), fine], 1)))
 
 
+def start_at_zero(layer: nn.Module) -> None:
+    """Zero a layer's weights and bias."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+
+
 def double(x: Tensor) -> Tensor:
+    """(B, C, H, W) to (B, C, 2 H, 2 W), nearest."""
     return F.interpolate(x, scale_factor=2.0, mode="nearest")
 
 
 def channels_last(x: Tensor) -> Tensor:
+    """The same tensor (B, C, H, W), channels last in memory."""
     return x.contiguous(memory_format=torch.channels_last)
+
+
+def channels_last_weights(network: Network) -> Network:
+    """The same network, the weights of its convolutions channels last in memory."""
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network

@@ -1,10 +1,12 @@
 """The decoder: one photo, its points and the points of a frame to that frame.
 
-A motion field at 64x64 says for every pixel where in the photo it comes from; the photo is sampled once at the output's own
-resolution; two local generators paint what was not in the photo: teeth, tongue, inner lips, lids, sclera, moving irises.
+A motion field at 64x64 says for every pixel where in the photo it comes from; the photo is sampled
+once at the output's own resolution; two local generators paint what was not in the photo: teeth,
+tongue, inner lips, lids, sclera, moving irises.
 
-All geometry is in crop units, [-1, 1] over the square around the head. Points are (B, 478, 3); images (B, 3, H, W) in [-1, 1].
-The right eye is shown to the eye generator mirrored, so that one network draws both.
+All geometry is in crop units, [-1, 1] over the square around the head. Points are (B, 478, 3);
+images (B, 3, H, W) in [-1, 1]. The right eye is shown to the eye generator mirrored, so that one
+network draws both.
 """
 
 from __future__ import annotations
@@ -19,10 +21,8 @@ from vasa_cli.models import fields
 from vasa_cli.models.blocks import UNet, channels_last
 from vasa_cli.models.fields import Patch
 
-FIELD_SIDE, COARSE_SIDE = (
-    64,
-    32,
-)  # cells of the motion field; of the landmark flows and distance maps it is made from
+FIELD_SIDE = 64  # cells of the motion field
+COARSE_SIDE = 32  # cells of the landmark flows and distance maps it is made from
 MOUTH_SIDE, EYE_SIDE = 128, 96  # pixels of the local generators
 MOUTH_EXTENT, EYE_EXTENT = 0.60, 0.40  # their sides in face heights
 SIGMAS = (0.18, 0.05)  # widths of the soft-landmark flows
@@ -47,13 +47,13 @@ class Appearance:
         def repeated(x: Tensor) -> Tensor:
             return x.expand(n_frames, *x.shape[1:])
 
-        eyes = (repeated(self.eyes[0]), repeated(self.eyes[1]))
         return Appearance(
-            *(
-                repeated(x)
-                for x in (self.photo, self.points, self.small, self.outlines, self.mouth)
-            ),
-            eyes,
+            repeated(self.photo),
+            repeated(self.points),
+            repeated(self.small),
+            repeated(self.outlines),
+            repeated(self.mouth),
+            (repeated(self.eyes[0]), repeated(self.eyes[1])),
         )
 
 
@@ -83,6 +83,9 @@ class Painted:
 class Decoder(nn.Module):
     """Motion field, mouth generator, eye generator."""
 
+    mouth_window: Tensor  # (1, 1, MOUTH_SIDE, MOUTH_SIDE)
+    eye_window: Tensor  # (1, 1, EYE_SIDE, EYE_SIDE)
+
     def __init__(self, *, width: int = 32) -> None:
         super().__init__()
         self.width = w = width
@@ -108,7 +111,7 @@ class Decoder(nn.Module):
             return network(channels_last(x)).float()
 
     def look(self, photo: Tensor, points: Tensor) -> Appearance:
-        """Encode the photo once."""
+        """Encode the photo (B, 3, S, S) and its points (B, 478, 3) once."""
         side = photo.shape[-1]
         small = F.interpolate(
             photo, size=(FIELD_SIDE, FIELD_SIDE), mode="area" if side >= FIELD_SIDE else "bilinear"
@@ -151,6 +154,7 @@ class Decoder(nn.Module):
         return MotionField(flow, fill, torch.sigmoid(out[:, N_FLOWS + 5 :] - 3))
 
     def paint_mouth(self, seen: Appearance, points: Tensor, field: MotionField) -> Painted:
+        """The mouths of frames with the given points (B, 478, 3)."""
         patch = fields.mouth_patch(points, MOUTH_EXTENT)
         maps = fields.mouth_maps(points, patch, MOUTH_SIDE // 2)
         return self._paint(
@@ -158,6 +162,7 @@ class Decoder(nn.Module):
         )
 
     def paint_eye(self, seen: Appearance, points: Tensor, field: MotionField, eye: str) -> Painted:
+        """One eye, "left" or "right", of frames with the given points (B, 478, 3)."""
         patch = fields.eye_patch(points, eye, EYE_EXTENT)
         maps = fields.eye_maps(points, eye, patch, EYE_SIDE // 2)
         return self._paint(
@@ -180,7 +185,7 @@ class Decoder(nn.Module):
         return Painted(patch, warped, warped + out[:, :3], torch.sigmoid(out[:, 3:]) * window)
 
     def compose(self, seen: Appearance, points: Tensor) -> Tensor:
-        """Finished frames (B, 3, S, S), the photo's own size."""
+        """Finished frames (B, 3, S, S), the photo's own size, with the points (B, 478, 3)."""
         field = self.move(seen, points)
         side = seen.photo.shape[-1]
         grid = fields.pixel_grid(side, seen.photo.device).expand(len(points), -1, -1, -1)
@@ -194,10 +199,12 @@ class Decoder(nn.Module):
         return frame
 
     def forward(self, photo: Tensor, source: Tensor, points: Tensor) -> Tensor:
+        """Frames (B, 3, S, S) from photos (B, 3, S, S), their points and the frames' points."""
         return self.compose(self.look(photo, source), points)
 
 
 def double(x: Tensor) -> Tensor:
+    """(B, C, H, W) to (B, C, 2 H, 2 W), bilinear."""
     return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
 
 
@@ -208,7 +215,10 @@ def soft_window(side: int) -> Tensor:
 
 
 def sample_moved(photo: Tensor, field: MotionField, grid: Tensor) -> Tensor:
-    """The moved photo, fill included, at the positions of a grid (B, h, w, 2): one sampling, whatever the resolution."""
+    """The moved photo, fill included, at the positions of a grid (B, h, w, 2): (B, 3, h, w).
+
+    One sampling, whatever the resolution.
+    """
     maps = torch.cat([field.flow, field.fill, field.hidden], 1)
     if grid.shape[1] == photo.shape[-1]:
         maps = F.interpolate(maps, size=grid.shape[1:3], mode="bilinear", align_corners=False)

@@ -1,4 +1,4 @@
-"""The motion denoiser: a transformer over a window of motion that hears the speech around every frame."""
+"""The motion denoiser: a transformer over a window of motion that hears the speech meanwhile."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ N_STYLE = 2  # how lively head and mouth are, in standard deviations over talker
 
 
 class Denoiser(nn.Module):
-    """Predicts clean motion from noisy motion, the frames before it, speech at two features a frame, and style.
+    """Predicts clean motion from noisy motion, the frames before it, speech and style.
 
-    Every frame is a token: motion, noise level, position, speech. Frames of the past come in clean and are marked. Predicts the clean
-    motion, as VASA-1 does. Motion is in standard deviations.
+    Every frame is a token: motion, noise level, position, speech (two features a frame). Frames of
+    the past come in clean and are marked. Predicts the clean motion, as VASA-1 does. Motion is in
+    standard deviations.
     """
 
     def __init__(
@@ -41,9 +42,8 @@ class Denoiser(nn.Module):
             nn.GELU(),
             nn.Linear(2 * width, width),
         )
-        self.silence = nn.Parameter(
-            torch.zeros(1, 1, width)
-        )  # stands for speech when it is withheld
+        # stands for speech when it is withheld
+        self.silence = nn.Parameter(torch.zeros(1, 1, width))
         self.motion = nn.Linear(motion_dim, width)
         self.past = nn.Parameter(torch.randn(width) * 0.02)
         self.level = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
@@ -67,10 +67,11 @@ class Denoiser(nn.Module):
         style: Tensor,
         padding: Tensor | None = None,
     ) -> Tensor:
-        """(B, T, motion_dim).
+        """Clean motion (B, T, motion_dim), float32.
 
-        Args: noisy (B, T, motion_dim); level (B,) 0 clean to 1 noise; past (B, P, motion_dim) clean; speech (B, 2 (P + T), speech_dim)
-        or None; style (B, N_STYLE); padding (B, P + T) True where a frame is to be ignored.
+        Args: noisy (B, T, motion_dim); level (B,) 0 clean to 1 noise; past (B, P, motion_dim)
+            clean; speech (B, 2 (P + T), speech_dim) or None; style (B, N_STYLE); padding
+            (B, P + T) True where a frame is to be ignored.
         """
         n_past, n_frames = past.shape[1], past.shape[1] + noisy.shape[1]
         x = self.motion(torch.cat([past, noisy], 1))  # (B, P + T, width)
@@ -78,15 +79,14 @@ class Denoiser(nn.Module):
         x = x + marked[:, None] * self.past
         x = x + waves(torch.arange(n_frames, device=x.device).float() - n_past, x.shape[-1])
         x = x + (self.level(waves(level * 100, x.shape[-1])) + self.style(style))[:, None]
-        x = x + (
-            self.silence if speech is None else self.hear(within_earshot(speech))
-        )
+        x = x + (self.silence if speech is None else self.hear(within_earshot(speech)))
         return self.clean(self.layers(x, src_key_padding_mask=padding)[:, n_past:]).float()
 
 
 def within_earshot(speech: Tensor) -> Tensor:
-    """The features around every frame, (B, 2 T, F) to (B, T, 2 (1 + EARSHOT) F); the ends are repeated.
+    """The features around every frame, (B, 2 T, F) to (B, T, 2 (1 + EARSHOT) F).
 
+    The ends are repeated.
     Slices and a linear layer instead of a convolution: several times faster on CPUs in bfloat16.
     """
     before, after = speech[:, :1].expand(-1, EARSHOT, -1), speech[:, -1:].expand(-1, EARSHOT, -1)

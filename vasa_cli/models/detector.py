@@ -1,4 +1,4 @@
-"""The face detector: a letterboxed picture to a map of where faces are and how big; one anchor-free scale."""
+"""The face detector: a letterboxed picture to a map of where faces are and how big."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ REFERENCE_SIZE = 48.0  # pixels; sizes are predicted as logarithms of the ratio 
 
 
 class FaceDetector(nn.Module):
-    """(B, 3, 256, 256) in [-1, 1] to (B, 4, 32, 32): score logit, log size, x and y offset in cells."""
+    """(B, 3, 256, 256) in [-1, 1] to (B, 4, 32, 32); anchor-free, on one scale.
+
+    The four maps: score logit, log size, x and y offset in cells.
+    """
 
     def __init__(self, *, width: int = 32) -> None:
         super().__init__()
@@ -39,7 +42,11 @@ class FaceDetector(nn.Module):
 
 
 def decode_boxes(maps: Tensor, *, threshold: float) -> list[Tensor]:
-    """Faces of every picture, best first: (n, 4) centre x, centre y, face height in input pixels, score; local maxima only."""
+    """Faces of every picture, best first; local maxima of the score only.
+
+    Args: maps (B, 4, 32, 32), the detector's.
+    Returns: for each picture (n, 4): centre x, centre y, face height in input pixels, score.
+    """
     score = torch.sigmoid(maps[:, 0])
     peak = score == F.max_pool2d(score[:, None], 3, 1, 1)[:, 0]
     found = []

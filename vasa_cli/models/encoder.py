@@ -1,4 +1,4 @@
-"""The face encoder: a square around a face to 478 points with depth, then a second look at lips and eyes."""
+"""The face encoder: a square around a face to 478 points, then a second look at lips and eyes."""
 
 from __future__ import annotations
 
@@ -12,56 +12,22 @@ FACE_SIDE, LIPS_SIDE, EYE_SIDE = 128, 96, 64  # pixels of the three inputs
 FACE_EXTENT, LIPS_EXTENT, EYE_EXTENT = 1.7, 0.62, 0.34  # their sides in face heights
 N_LIP_POINTS, N_EYE_POINTS = 40, 21
 LEFT_EYE = (
-    33,
-    133,
-    246,
-    161,
-    160,
-    159,
-    158,
-    157,
-    173,
-    7,
-    163,
-    144,
-    145,
-    153,
-    154,
-    155,
-    468,
-    469,
-    470,
-    471,
-    472,
+    *(33, 133, 246, 161, 160, 159, 158, 157, 173, 7, 163, 144, 145, 153, 154, 155),
+    *(468, 469, 470, 471, 472),
 )
-# the right eye's points in the order in which a mirror makes them a left eye's: the iris's sides change places
+# the right eye's points in the order in which a mirror makes them a left eye's: the iris's sides
+# change places
 RIGHT_EYE = (
-    263,
-    362,
-    466,
-    388,
-    387,
-    386,
-    385,
-    384,
-    398,
-    249,
-    390,
-    373,
-    374,
-    380,
-    381,
-    382,
-    473,
-    476,
-    475,
-    474,
-    477,
+    *(263, 362, 466, 388, 387, 386, 385, 384, 398, 249, 390, 373, 374, 380, 381, 382),
+    *(473, 476, 475, 474, 477),
 )
 
 
 def trunk(widths: tuple[int, ...], n_residual: tuple[int, ...]) -> nn.Sequential:
-    """4x4 patches of an RGB picture, then stages that halve the map; (B, 3, S, S) to (B, widths[-1], S / 2**(len + 1), ...)."""
+    """4x4 patches of an RGB picture, then stages that each halve the map.
+
+    (B, 3, S, S) to (B, widths[-1], s, s) with s = S / 2 ** (len(widths) + 1).
+    """
     layers: list[nn.Module] = [nn.PixelUnshuffle(4), conv(48, widths[0])]
     for k, (width, n) in enumerate(zip(widths, n_residual)):
         if k:
@@ -71,7 +37,10 @@ def trunk(widths: tuple[int, ...], n_residual: tuple[int, ...]) -> nn.Sequential
 
 
 class PointRegressor(nn.Module):
-    """A picture (B, 3, S, S) in [-1, 1] to points (B, n_points, 3), x and y in [-1, 1] over the picture, depth in the same unit."""
+    """A picture (B, 3, S, S) in [-1, 1] to points (B, n_points, 3).
+
+    x and y in [-1, 1] over the picture, depth in the same unit.
+    """
 
     def __init__(
         self,
@@ -96,7 +65,7 @@ class PointRegressor(nn.Module):
 
 
 class FaceEncoder(nn.Module):
-    """Three regressors: the whole face, the lips, one eye (the picture's right eye is shown mirrored)."""
+    """Three regressors: the whole face, the lips, one eye (the right one is shown mirrored)."""
 
     def __init__(self, *, width: int = 64) -> None:
         super().__init__()

@@ -1,4 +1,7 @@
-"""Maps made from landmarks in closed form: flows, distances to outlines, and the squares in which mouth and eyes are drawn."""
+"""Maps made from landmarks in closed form.
+
+Flows, distances to outlines, and the squares in which mouth and eyes are drawn.
+"""
 
 from __future__ import annotations
 
@@ -8,94 +11,29 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-OVAL = (10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377,
-        152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109)  # fmt: skip
+OVAL = (
+    *(10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377),
+    *(152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109),
+)
 OUTER_LIPS = (
-    61,
-    185,
-    40,
-    39,
-    37,
-    0,
-    267,
-    269,
-    270,
-    409,
-    291,
-    375,
-    321,
-    405,
-    314,
-    17,
-    84,
-    181,
-    91,
-    146,
+    *(61, 185, 40, 39, 37, 0, 267, 269, 270, 409),
+    *(291, 375, 321, 405, 314, 17, 84, 181, 91, 146),
 )
 INNER_LIPS = (
-    78,
-    191,
-    80,
-    81,
-    82,
-    13,
-    312,
-    311,
-    310,
-    415,
-    308,
-    324,
-    318,
-    402,
-    317,
-    14,
-    87,
-    178,
-    88,
-    95,
+    *(78, 191, 80, 81, 82, 13, 312, 311, 310, 415),
+    *(308, 324, 318, 402, 317, 14, 87, 178, 88, 95),
 )
 LEFT_EYE = (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7)
 RIGHT_EYE = (263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249)
-LEFT_BROW, RIGHT_BROW = (70, 63, 105, 66, 107, 55, 65, 52, 53, 46), (
-    300,
-    293,
-    334,
-    296,
-    336,
-    285,
-    295,
-    282,
-    283,
-    276,
-)
+LEFT_BROW = (70, 63, 105, 66, 107, 55, 65, 52, 53, 46)
+RIGHT_BROW = (300, 293, 334, 296, 336, 285, 295, 282, 283, 276)
 IRISES = {"left": (468, 469, 470, 471, 472), "right": (473, 474, 475, 476, 477)}
 EYE_OUTLINES = {"left": LEFT_EYE, "right": RIGHT_EYE}
 OUTLINES = (OVAL, OUTER_LIPS, INNER_LIPS, LEFT_EYE, RIGHT_EYE, LEFT_BROW, RIGHT_BROW)
 N_OUTLINES = len(OUTLINES)
 RIGID = (
-    33,
-    133,
-    362,
-    263,
-    168,
-    6,
-    197,
-    195,
-    5,
-    4,
-    1,
-    10,
-    151,
-    9,
-    8,
-    127,
-    356,
-    234,
-    454,
-    109,
-    338,
-    67,
-    297,
+    *(33, 133, 362, 263, 168, 6, 197, 195, 5, 4, 1, 10),
+    *(151, 9, 8, 127, 356, 234, 454, 109, 338, 67, 297),
 )
 HEAD_RADII = (0.56, 0.72, 0.60)  # of the ellipsoid that stands for the head, in face heights
 HEAD_CENTRE_BEHIND_FACE, HEAD_CENTRE_ABOVE_FACE = 0.42, 0.02
@@ -157,7 +95,10 @@ class Patch:
         return torch.cat([flat, points[..., 2:] * self.half[:, None, None]], -1)
 
     def paste(self, frame: Tensor, colour: Tensor, alpha: Tensor) -> None:
-        """Blend what was drawn into frames (B, 3, S, S), in place, touching only the pixels around each square."""
+        """Blend what was drawn into frames (B, 3, S, S), in place, around each square only.
+
+        Args: colour (B, 3, s, s); alpha (B, 1, s, s).
+        """
         side = frame.shape[-1]
         inverse = torch.linalg.inv(self.affine[:, :, :2])
         inverse = torch.cat([inverse, -inverse @ self.affine[:, :, 2:]], 2)
@@ -189,7 +130,10 @@ def turned_square(centre: Tensor, half: Tensor, turn: Tensor, *, mirrored: bool 
 def patch_around(
     points: Tensor, index: tuple[int, ...], extent: float, *, mirrored: bool = False
 ) -> Patch:
-    """Squares around some landmarks, turned with the eyes' line; extent is the side in face heights."""
+    """Squares around some landmarks of points (B, 478, 3), turned with the eyes' line.
+
+    Args: extent is the side in face heights.
+    """
     centre = points[:, index, :2].mean(1)
     across = points[:, [263, 362], :2].mean(1) - points[:, [33, 133], :2].mean(1)
     right = across / across.norm(dim=-1, keepdim=True).clamp_min(1e-4)
@@ -200,10 +144,12 @@ def patch_around(
 
 
 def mouth_patch(points: Tensor, extent: float) -> Patch:
+    """Squares around the mouth; extent is the side in face heights."""
     return patch_around(points, (61, 291, 0, 17, 13, 14, 78, 308), extent)
 
 
 def eye_patch(points: Tensor, eye: str, extent: float) -> Patch:
+    """Squares around an eye, "left" or "right" in the picture, the right one mirrored."""
     corners = (33, 133) if eye == "left" else (263, 362)
     return patch_around(points, corners, extent, mirrored=eye == "right")
 
@@ -222,14 +168,20 @@ def signed_distance(polygon: Tensor, grid: Tensor) -> Tensor:
 
 
 def outline_maps(points: Tensor, side: int) -> Tensor:
-    """Soft distances (B, N_OUTLINES, side, side) to the outlines of the face, -1 well inside to 1 well outside."""
+    """Soft distances (B, N_OUTLINES, side, side) to the outlines of the face.
+
+    -1 well inside to 1 well outside.
+    """
     grid = pixel_grid(side, points.device).reshape(1, -1, 2)
     maps = [torch.tanh(signed_distance(points[:, index, :2], grid) * 8) for index in OUTLINES]
     return torch.stack(maps, 1).unflatten(2, (side, side))
 
 
 def mouth_maps(points: Tensor, patch: Patch, side: int) -> Tensor:
-    """(B, 5, side, side): soft distance to inner and outer lips, and where skull and chin are: x and y from the nose, y from the chin."""
+    """Where lips, skull and chin are in a mouth's square, (B, 5, side, side).
+
+    Soft distance to the inner and the outer lips, x and y from the nose, y from the chin.
+    """
     own = pixel_grid(side, points.device).reshape(1, -1, 2)
     local = patch.to_square(points[..., :2])
     inner = torch.tanh(signed_distance(local[:, INNER_LIPS], own) * 6)
@@ -260,7 +212,12 @@ def eye_maps(points: Tensor, eye: str, patch: Patch, side: int) -> Tensor:
 def candidate_flows(
     source: Tensor, driving: Tensor, side: int, sigmas: tuple[float, ...]
 ) -> tuple[Tensor, Tensor]:
-    """Backward flows (B, 1 + len(sigmas), 2, side, side): the head as a rigid body in 3D, then soft-landmark flows; and nearness (B, len, ...)."""
+    """Backward flows from which the motion field is chosen, and how near landmarks are.
+
+    Args: source and driving (B, 478, 3); sigmas in crop units.
+    Returns: flows (B, 1 + len(sigmas), 2, side, side), first the head as a rigid body in 3D, then
+        soft-landmark flows; nearness (B, len(sigmas), side, side), 0 to 1.
+    """
     grid = pixel_grid(side, driving.device).reshape(1, -1, 2)
     square = (
         grid.square().sum(-1)[:, :, None] - 2 * grid @ driving[..., :2].transpose(1, 2)
@@ -281,7 +238,12 @@ def candidate_flows(
 def rigid_flow(
     source: Tensor, driving: Tensor, grid: Tensor, depth: Tensor, near: Tensor
 ) -> Tensor:
-    """Backward flow (B, P, 2) of a rigid head: depth from the face where it is near, else from an ellipsoid behind it."""
+    """Backward flow (B, P, 2) of a rigid head.
+
+    Depth comes from the face where it is near, else from an ellipsoid behind it.
+
+    Args: grid (1, P, 2); depth and near (B, P).
+    """
     scale, rotation, translation = rigid_transform(driving, source)
     height = face_height(driving)
     right = driving[:, [263, 362, 454, 356]].mean(1) - driving[:, [33, 133, 234, 127]].mean(1)
@@ -297,14 +259,15 @@ def rigid_flow(
     front = centre[:, 2:] - radii[:, 2:] * (1 - offset.square().sum(-1)).clamp_min(0).sqrt()
     z = front + (depth - front) * near
     position = torch.cat([grid.expand(len(driving), -1, -1), z[..., None]], -1)
-    return (scale[:, None, None] * position @ rotation.transpose(1, 2) + translation[:, None])[
-        ..., :2
-    ] - grid
+    there = scale[:, None, None] * position @ rotation.transpose(1, 2) + translation[:, None]
+    return there[..., :2] - grid
 
 
 def rigid_transform(here: Tensor, there: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Similarity there = scale * rotation @ here + translation over the rigid landmarks: (B,), (B, 3, 3), (B, 3).
+    """Similarity of the rigid landmarks, there = scale * rotation @ here + translation.
 
+    Args: here and there (B, 478, 3).
+    Returns: scale (B,), rotation (B, 3, 3), translation (B, 3).
     Source: Umeyama 1991.
     """
     a, b = here[:, RIGID], there[:, RIGID]
@@ -314,8 +277,5 @@ def rigid_transform(here: Tensor, there: Tensor) -> tuple[Tensor, Tensor, Tensor
     sign[:, 2] = torch.det(u @ vt).sign()
     rotation = (u * sign[:, None]) @ vt
     scale = (s * sign).sum(1) / (a - a_mean).square().sum((1, 2))
-    return (
-        scale,
-        rotation,
-        b_mean[:, 0] - scale[:, None] * (rotation @ a_mean[:, 0, :, None])[..., 0],
-    )
+    turned = (rotation @ a_mean[:, 0, :, None])[..., 0]
+    return scale, rotation, b_mean[:, 0] - scale[:, None] * turned

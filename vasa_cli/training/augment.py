@@ -1,4 +1,7 @@
-"""Hard photometric augmentation on batches (B, 3, H, W) in [-1, 1]; each operation touches a random part of the batch."""
+"""Hard photometric augmentation on batches (B, 3, H, W) in [-1, 1].
+
+Each operation touches a random part of the batch.
+"""
 
 from __future__ import annotations
 
@@ -49,19 +52,14 @@ def light(images: Tensor) -> Tensor:
 def colour(images: Tensor) -> Tensor:
     """Gains by channel and saturation from grey to double; sometimes a warm or cold cast."""
     mean = images.mean(1, keepdim=True)
-    return (
-        mean
-        + (images - mean) * per_image(images, 0.2, 1.8)
-        + per_image(images, -0.2, 0.2, channels=3)
-    )
+    richer = mean + (images - mean) * per_image(images, 0.2, 1.8)
+    return richer + per_image(images, -0.2, 0.2, channels=3)
 
 
 def grey(images: Tensor) -> Tensor:
     """Grey, and sepia for some."""
-    tint = (
-        per_image(images, 0.0, 0.15)
-        * torch.tensor([1.0, 0.3, -0.6], device=images.device)[None, :, None, None]
-    )
+    sepia = torch.tensor([1.0, 0.3, -0.6], device=images.device)[None, :, None, None]
+    tint = per_image(images, 0.0, 0.15) * sepia
     return images.mean(1, keepdim=True) + tint
 
 
@@ -73,16 +71,18 @@ def blur(images: Tensor) -> Tensor:
 
 
 def noise(images: Tensor) -> Tensor:
+    """Grain, little to strong."""
     return images + torch.randn_like(images) * per_image(images, 0.01, 0.15)
 
 
 def posterise(images: Tensor) -> Tensor:
+    """Two to seven steps from dark to light."""
     levels = per_image(images, 2, 7).round()
     return torch.round((images + 1) / 2 * levels) / levels * 2 - 1
 
 
 def paint(images: Tensor) -> Tensor:
-    """Kuwahara's filter: every pixel takes the mean of the calmest of four neighbourhoods, as a brush would."""
+    """Kuwahara's filter: every pixel takes the mean of the calmest of four neighbourhoods."""
     radius = int(torch.randint(2, 5, ()))
     padded = F.pad(images, (radius,) * 4, mode="replicate")
     mean = F.avg_pool2d(padded, radius + 1, 1)
@@ -90,9 +90,8 @@ def paint(images: Tensor) -> Tensor:
     height, width = images.shape[-2:]
     corners = [(y, x) for y in (0, radius) for x in (0, radius)]
     means = torch.stack([mean[..., y : y + height, x : x + width] for y, x in corners])
-    calm = torch.stack([spread[..., y : y + height, x : x + width] for y, x in corners]).argmin(
-        0, keepdim=True
-    )
+    spreads = torch.stack([spread[..., y : y + height, x : x + width] for y, x in corners])
+    calm = spreads.argmin(0, keepdim=True)
     return means.gather(0, calm.expand(1, -1, 3, -1, -1))[0]
 
 
@@ -109,18 +108,15 @@ def blocks(images: Tensor) -> Tensor:
     """The 8x8 blocks of strong JPEG compression: low frequencies only, coarsely rounded."""
     height, width = (s // 8 * 8 for s in images.shape[-2:])
     basis = cosine_basis(images.device)
-    tiles = (
-        images[..., :height, :width].unflatten(-2, (-1, 8)).unflatten(-1, (-1, 8)).transpose(-3, -2)
-    )  # (B, 3, h, w, 8, 8)
+    tiles = images[..., :height, :width].unflatten(-2, (-1, 8)).unflatten(-1, (-1, 8))
+    tiles = tiles.transpose(-3, -2)  # (B, 3, h, w, 8, 8)
     frequency = torch.arange(8.0, device=images.device)
-    step = (0.02 + 0.03 * (frequency[:, None] + frequency)) * per_image(images, 0.5, 3.0)[
-        ..., None, None
-    ]
+    step = 0.02 + 0.03 * (frequency[:, None] + frequency)  # (8, 8)
+    step = step * per_image(images, 0.5, 3.0)[..., None, None]
     coefficients = torch.round(basis @ tiles @ basis.T / step) * step
     result = images.clone()
-    result[..., :height, :width] = (
-        (basis.T @ coefficients @ basis).transpose(-3, -2).flatten(-4, -3).flatten(-2)
-    )
+    rounded = basis.T @ coefficients @ basis
+    result[..., :height, :width] = rounded.transpose(-3, -2).flatten(-4, -3).flatten(-2)
     return result
 
 
@@ -139,9 +135,7 @@ def occlude(images: Tensor) -> Tensor:
     for image in images:
         h, w = (int(torch.randint(height // 12, height // 3, ())) for _ in range(2))
         y, x = int(torch.randint(0, height - h, ())), int(torch.randint(0, width - w, ()))
-        patch = (
-            torch.empty(3, 1, 1).uniform_(-1, 1)
-            + torch.randn(3, h, w) * float(torch.rand(())) * 0.5
-        )
+        flat = torch.empty(3, 1, 1).uniform_(-1, 1)
+        patch = flat + torch.randn(3, h, w) * float(torch.rand(())) * 0.5
         image[:, y : y + h, x : x + w] = patch.to(images.device)
     return images

@@ -1,4 +1,7 @@
-"""Face crops on disk: one fixed window a clip, as the renderer would cut it, with the teacher's points in crop units."""
+"""Face crops on disk: one fixed window a clip, as the renderer would cut it.
+
+With them are kept the teacher's points in crop units.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +28,8 @@ class Crops:
 
     images: np.ndarray  # (N, S, S, 3) uint8, memory-mapped
     points: np.ndarray  # (N, 478, 3) float32 in crop units
-    valid: (
-        np.ndarray
-    )  # (N, 4) float32: left, top, right, bottom of what the camera saw, in crop units
+    # (N, 4) float32: left, top, right, bottom of what the camera saw, in crop units
+    valid: np.ndarray
     clip: np.ndarray  # (N,) number of the item
     validation: np.ndarray  # (N,) bool
     real: np.ndarray  # (N,) bool: filmed or photographed people
@@ -40,7 +42,10 @@ class Crops:
 
 
 def window(labels: Labels, geometry: Geometry) -> tuple[np.ndarray, float]:
-    """Centre (2,) and half side in pixels of the square that puts the clip's median head where the renderer puts it."""
+    """Centre (2,) and half side in pixels of a clip's square.
+
+    It puts the clip's median head where the renderer puts it.
+    """
     faces = labels.points[labels.found]
     scale, _, translation = align(faces[:: max(1, len(faces) // 50)], geometry.mean)
     half = float(np.median(scale)) / CROP_FACE_HEIGHT
@@ -54,20 +59,10 @@ def to_crop_units(points: np.ndarray, centre: np.ndarray, half: float) -> np.nda
 
 
 def cut(frame: np.ndarray, centre: np.ndarray, half: float, side: int) -> np.ndarray:
-    """The window of a frame (H, W, 3) as (side, side, 3) uint8; beyond the frame its edge is repeated."""
+    """The window of a frame (H, W, 3) as (side, side, 3) uint8; its edge is repeated beyond it."""
     height, width = frame.shape[:2]
-    pad = (
-        int(
-            max(
-                0,
-                half - centre[0],
-                half - centre[1],
-                centre[0] + half - width,
-                centre[1] + half - height,
-            )
-        )
-        + 1
-    )
+    x, y = centre
+    pad = int(max(0, half - x, half - y, x + half - width, y + half - height)) + 1
     padded = Image.fromarray(np.pad(frame, ((pad, pad), (pad, pad), (0, 0)), mode="edge"))
     left, top = centre[0] - half + pad, centre[1] - half + pad
     box = (
@@ -87,6 +82,7 @@ def valid_window(item: Item, labels: Labels, centre: np.ndarray, half: float) ->
 
 
 def frame_kind(item: Item, labels: Labels) -> str:
+    """Which of FRAME_STEPS an item is stored by."""
     if item.kind == "picture":
         return "picture"
     return "short" if len(labels.found) <= SHORT_CLIP_FRAMES else item.kind
@@ -134,17 +130,18 @@ def build(items: list[Item], geometry: Geometry, target: Path, *, side: int) -> 
     partial.replace(target.with_suffix(".npy"))
 
 
-def load_all(cache: Path) -> list[Crops]:
-    """Whatever a cache holds of portraits and clips.
+def load_all(cache: Path) -> tuple[Crops, Crops]:
+    """The portraits and the clips of a cache; where one is missing the other stands for it.
 
-    Raises: InputError when it holds neither.
+    Raises:
+        InputError: the cache holds neither.
     """
-    found = [
-        load(cache / name) for name in ("portraits", "clips") if (cache / f"{name}.npy").exists()
-    ]
-    if not found:
-        raise InputError(f"no crops in {cache}; run vasa train prepare first")
-    return found
+    there = [cache / n for n in ("portraits", "clips") if (cache / f"{n}.npy").exists()]
+    if not there:
+        raise InputError(
+            f"no crops in {cache}; run vasa train prepare and vasa train geometry first"
+        )
+    return load(there[0]), load(there[-1])
 
 
 def load(target: Path) -> Crops:

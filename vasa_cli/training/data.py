@@ -1,4 +1,4 @@
-"""Labelled clips and pictures from a folder of any videos and pictures, read through a cache on disk."""
+"""Labelled clips and pictures from a folder of any videos and pictures, through a disk cache."""
 
 from __future__ import annotations
 
@@ -31,9 +31,8 @@ class Item:
     source: str
     kind: str  # "real", "ai" or "picture"
     validation: bool
-    valid_box: tuple[
-        float, float, float, float
-    ]  # left, top, right, bottom as fractions of the frame
+    # left, top, right, bottom as fractions of the frame
+    valid_box: tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -49,12 +48,18 @@ class Labels:
 
 
 def is_validation(key: str) -> bool:
-    """Whether a person (or a file whose person is unknown) belongs to the validation split; stable over runs and machines."""
+    """Whether a person belongs to the validation split; stable over runs and machines.
+
+    Where the person is unknown, the key is the file's.
+    """
     return int(hashlib.sha1(key.encode()).hexdigest(), 16) % VALIDATION_SHARE == 0
 
 
 def person_key(source: str, path: Path) -> str:
-    """Source and person where the name tells it (name_NNN_expression, speaker-chapter-utterance), else source and file."""
+    """Source and person where the name tells it, else source and file.
+
+    Names that tell it: name_NNN_expression, speaker-chapter-utterance.
+    """
     stem = re.sub(r"_(neutral|smiling)$", "", path.stem)
     stem = re.sub(r"^(libri_\d+)-.*", r"\1", stem)
     return f"{source} {stem if stem != path.stem else path.name}"
@@ -75,7 +80,9 @@ def find_files(folder: Path) -> list[Path]:
 
 
 def find_items(folder: Path, cache: Path) -> list[Item]:
-    """Labelled items of a folder; tables `*.csv` with a `file` column add source, kind and the valid box.
+    """Labelled items of a folder.
+
+    Tables `*.csv` with a `file` column add source, kind and the valid box.
 
     Raises: InputError when nothing of the folder is labelled yet.
     """
@@ -90,12 +97,9 @@ def find_items(folder: Path, cache: Path) -> list[Item]:
             continue
         note = notes.get(path.relative_to(folder).as_posix(), {})
         source = note.get("source") or path.parent.name
-        box = tuple(
-            float(note.get(f"valid_{side}", default))
-            for side, default in (("x0", 0), ("y0", 0), ("x1", 1), ("y1", 1))
-        )
         kind = note.get("kind", "real") if path.suffix.lower() in VIDEO_SUFFIXES else "picture"
-        items.append(Item(path, stem, source, kind, is_validation(person_key(source, path)), box))  # type: ignore[arg-type]
+        validation = is_validation(person_key(source, path))
+        items.append(Item(path, stem, source, kind, validation, valid_box(note)))
     if not items:
         raise InputError(
             f"nothing of {folder} is labelled in {cache}; run vasa train prepare first"
@@ -103,8 +107,15 @@ def find_items(folder: Path, cache: Path) -> list[Item]:
     return items
 
 
+def valid_box(note: dict[str, str]) -> tuple[float, float, float, float]:
+    """Left, top, right, bottom of what the camera saw; the whole frame where nothing is noted."""
+    left, top = float(note.get("valid_x0", 0)), float(note.get("valid_y0", 0))
+    return left, top, float(note.get("valid_x1", 1)), float(note.get("valid_y1", 1))
+
+
 @lru_cache(maxsize=None)
 def load_labels(item: Item) -> Labels:
+    """What the cache holds of an item."""
     with np.load(item.stem.with_name(item.stem.name + ".npz")) as stored:
         return Labels(
             stored["offsets"],

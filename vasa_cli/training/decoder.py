@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from vasa_cli.geometry import Geometry
 from vasa_cli.models import fields
-from vasa_cli.models.blocks import channels_last, conv
+from vasa_cli.models.blocks import channels_last, channels_last_weights, conv
 from vasa_cli.models.decoder import (
     EYE_SIDE,
     MOUTH_SIDE,
@@ -46,9 +46,8 @@ class PatchDiscriminator(nn.Module):
         )
 
     def forward(self, picture: Tensor, maps: Tensor) -> Tensor:
-        return self.layers(
-            channels_last(torch.cat([F.pixel_unshuffle(picture, 2), maps], 1))
-        ).float()
+        x = torch.cat([F.pixel_unshuffle(picture, 2), maps], 1)
+        return self.layers(channels_last(x)).float()
 
 
 @dataclass(frozen=True)
@@ -62,13 +61,14 @@ class Crop:
 
 
 def laplacian(image: Tensor) -> Tensor:
-    """What a blur takes away."""
+    """What a blur takes away, (B, 3, H, W)."""
     return image - F.interpolate(
         F.avg_pool2d(image, 2), scale_factor=2.0, mode="bilinear", align_corners=False
     )
 
 
 def masked_mean(error: Tensor, weight: Tensor) -> Tensor:
+    """The mean of errors (B, C, H, W) where the weight (B, 1, H, W) is not 0."""
     return (error * weight).sum() / (weight.sum() * error.shape[1]).clamp_min(1.0)
 
 
@@ -91,44 +91,38 @@ def draw_crops(decoder: Decoder, seen: Appearance, pair: Pair, field: MotionFiel
 
 
 def crop_loss(crop: Crop, judge: FaceFeatures, *, perceptual: float) -> Tensor:
-    """L1, Laplacian and perceptual distance of what is composed; little alpha where the warp was right already."""
+    """L1, Laplacian and perceptual distance of what is composed; needless alpha costs."""
     made, truth, valid = crop.painted.composed, crop.truth, crop.valid
     whole_valid = valid.mean((1, 2, 3), keepdim=True) > 0.98
-    loss = masked_mean((made - truth).abs(), valid) + 1.5 * masked_mean(
-        (laplacian(made) - laplacian(truth)).abs(), valid
-    )
-    loss = loss + 0.3 * masked_mean((crop.painted.warped - truth).abs(), valid)
-    needless = (
-        crop.painted.alpha
-        * torch.exp(-20 * (crop.painted.warped - truth).abs().mean(1, keepdim=True)).detach()
-    )
+    loss = masked_mean((made - truth).abs(), valid)
+    loss = loss + 1.5 * masked_mean((laplacian(made) - laplacian(truth)).abs(), valid)
+    warp_error = (crop.painted.warped - truth).abs()
+    loss = loss + 0.3 * masked_mean(warp_error, valid)
+    needless = crop.painted.alpha * torch.exp(-20 * warp_error.mean(1, keepdim=True)).detach()
     loss = loss + 0.02 * needless.mean()
     distance = judge.distance(channels_last(made), channels_last(truth))
     return loss + perceptual * (distance * whole_valid.flatten()).mean()
 
 
 def whole_loss(seen: Appearance, pair: Pair, field: MotionField) -> Tensor:
-    """L1 and Laplacian of the moved photo, the face counting most; flows that bend no more than needed."""
+    """L1 and Laplacian of the moved photo, the face counting most; bending flows cost."""
+    side = (WHOLE_SIDE, WHOLE_SIDE)
     grid = fields.pixel_grid(WHOLE_SIDE, pair.photo.device).expand(len(pair.photo), -1, -1, -1)
     moved = sample_moved(seen.photo, field, grid)
-    truth = F.interpolate(pair.target, size=(WHOLE_SIDE, WHOLE_SIDE), mode="area")
-    weight = F.interpolate(pair.valid, size=(WHOLE_SIDE, WHOLE_SIDE), mode="area")
+    truth = F.interpolate(pair.target, size=side, mode="area")
+    weight = F.interpolate(pair.valid, size=side, mode="area")
     near = fields.candidate_flows(pair.source, pair.points, 32, (0.08,))[1]
-    weight = weight * (
-        1
-        + 2
-        * F.interpolate(near, size=(WHOLE_SIDE, WHOLE_SIDE), mode="bilinear", align_corners=False)
-    )
-    loss = masked_mean((moved - truth).abs(), weight) + masked_mean(
-        (laplacian(moved) - laplacian(truth)).abs(), weight
-    )
-    bend = (field.flow[..., 1:] - field.flow[..., :-1]).abs().mean() + (
-        field.flow[..., 1:, :] - field.flow[..., :-1, :]
-    ).abs().mean()
+    near = F.interpolate(near, size=side, mode="bilinear", align_corners=False)
+    weight = weight * (1 + 2 * near)
+    loss = masked_mean((moved - truth).abs(), weight)
+    loss = loss + masked_mean((laplacian(moved) - laplacian(truth)).abs(), weight)
+    across = (field.flow[..., 1:] - field.flow[..., :-1]).abs().mean()
+    bend = across + (field.flow[..., 1:, :] - field.flow[..., :-1, :]).abs().mean()
     return loss + 0.05 * bend + 0.005 * field.hidden.mean()
 
 
 def hinge(score: Tensor, *, real: bool) -> Tensor:
+    """A critic's loss on the scores of real or of drawn crops."""
     return F.relu(1 - score).mean() if real else F.relu(1 + score).mean()
 
 
@@ -153,11 +147,11 @@ class Team:
 
 
 def make_team(*, width: int, rate: float, device: str) -> Team:
-    decoder = Decoder(width=width).to(device, memory_format=torch.channels_last)
+    """A decoder with fresh weights, its critics and their optimisers, on a device."""
+    decoder = channels_last_weights(Decoder(width=width)).to(device)
     decoder.bf16 = True
-    critics = nn.ModuleDict({"mouth": PatchDiscriminator(5), "eye": PatchDiscriminator(3)}).to(
-        device, memory_format=torch.channels_last
-    )
+    critics = nn.ModuleDict({"mouth": PatchDiscriminator(5), "eye": PatchDiscriminator(3)})
+    critics = channels_last_weights(critics).to(device)
     return Team(
         decoder,
         Average(decoder),
@@ -168,16 +162,18 @@ def make_team(*, width: int, rate: float, device: str) -> Team:
 
 
 def step(team: Team, pair: Pair, judge: FaceFeatures, run: Run, *, gan: float) -> dict[str, float]:
-    """One update of the generator and, when the GAN is on, of its critics; the figures for the log."""
+    """One update of the generator and, when the GAN is on, of its critics.
+
+    Returns: the figures for the log.
+    """
     seen = team.decoder.look(pair.photo, pair.source)
     field = team.decoder.move(seen, pair.points)
     drawn = draw_crops(team.decoder, seen, pair, field)
     whole = whole_loss(seen, pair, field)
     with run.autocast():
         mouth = crop_loss(drawn[0], judge, perceptual=0.6)
-        eyes = (
-            crop_loss(drawn[1], judge, perceptual=0.5) + crop_loss(drawn[2], judge, perceptual=0.5)
-        ) / 2
+        left, right = (crop_loss(eye, judge, perceptual=0.5) for eye in drawn[1:])
+        eyes = (left + right) / 2
         loss = 2 * whole + 1.5 * mouth + eyes
         adversarial = torch.zeros((), device=loss.device)
         if gan > 0:
@@ -186,7 +182,7 @@ def step(team: Team, pair: Pair, judge: FaceFeatures, run: Run, *, gan: float) -
                 adversarial = adversarial - score.mean() * (1.0 if name == "mouth" else 0.5)
             loss = loss + gan * adversarial
     team.optimiser.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     torch.nn.utils.clip_grad_norm_(team.decoder.parameters(), 1.0)
     team.optimiser.step()
     figures = {
@@ -200,7 +196,7 @@ def step(team: Team, pair: Pair, judge: FaceFeatures, run: Run, *, gan: float) -
 
 
 def teach_critics(team: Team, drawn: list[Crop], run: Run) -> float:
-    """Hinge loss on real and drawn crops; crops that leave the camera's view are shown to no one."""
+    """Hinge loss on real and drawn crops; those beyond the camera's view are not shown."""
     with run.autocast():
         loss = torch.zeros((), device=drawn[0].truth.device)
         for crop, name in zip(drawn, ("mouth", "eye", "eye")):
@@ -213,20 +209,34 @@ def teach_critics(team: Team, drawn: list[Crop], run: Run) -> float:
     if not loss.requires_grad:
         return 0.0
     team.critic_optimiser.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss.backward()
     team.critic_optimiser.step()
     return float(loss.detach()) / 6
 
 
 def train(
-    folder: Path, cache: Path, geometry: Geometry, *, judge: Path, minutes: float, device: str, batch: int, width: int,
-    rate: float = 5e-4, gan_starts: float = GAN_STARTS, report: Callable[[str], None] = print, max_steps: int = 10**9
-) -> Decoder:  # fmt: skip
-    """Train until the time is over; the averaged decoder."""
+    folder: Path,
+    cache: Path,
+    geometry: Geometry,
+    *,
+    judge: Path,
+    minutes: float,
+    device: str,
+    batch: int,
+    width: int,
+    rate: float = 5e-4,
+    gan_starts: float = GAN_STARTS,
+    report: Callable[[str], None] = print,
+    max_steps: int = 10**9,
+) -> Decoder:
+    """Train until the time is over; the averaged decoder.
+
+    Raises: InputError when the judge's checkpoint or the crops are missing.
+    """
     run = Run(folder, minutes, device, report=report, max_steps=max_steps)
     team = make_team(width=width, rate=rate, device=device)
     run.resume(team.parts())
-    features = load_features(judge).to(device, memory_format=torch.channels_last)
+    features = channels_last_weights(load_features(judge)).to(device)
     pictures, clips = (
         PairSampler(c, geometry, validation=False, seed=run.step) for c in crops.load_all(cache)
     )
@@ -236,9 +246,8 @@ def train(
         set_learning_rate(team.optimiser, learning_rate(done, peak=rate))
         set_learning_rate(team.critic_optimiser, learning_rate(done, peak=rate))
         stills = run.step % PICTURES_EVERY == PICTURES_EVERY - 1
-        pair = to_device(
-            (pictures if stills else clips).draw(batch // 2 if stills else batch), device
-        )
+        source, n = (pictures, batch // 2) if stills else (clips, batch)
+        pair = to_device(source.draw(n), device)
         gan = 0.05 * min(1.0, (done - gan_starts) / 0.05) if done > gan_starts else 0.0
         for key, value in step(team, pair, features, run, gan=gan).items():
             means[key] = 0.97 * means.get(key, value) + 0.03 * value
@@ -252,6 +261,7 @@ def train(
 
 
 def to_device(pair: Pair, device: str) -> Pair:
+    """The same batch on another device."""
     return Pair(
         *(x.to(device) for x in (pair.photo, pair.source, pair.target, pair.points, pair.valid))
     )

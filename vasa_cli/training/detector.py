@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vasa_cli.face import SCORE_THRESHOLD, to_tensor
-from vasa_cli.models.blocks import channels_last
+from vasa_cli.models.blocks import channels_last, channels_last_weights
 from vasa_cli.models.detector import REFERENCE_SIZE, SIDE, STRIDE, FaceDetector, decode_boxes
 from vasa_cli.training import augment, crops
 from vasa_cli.training.loop import Average, Run, learning_rate, set_learning_rate
@@ -115,8 +115,7 @@ def run_training(
     run: Run, composer: Composer, *, batch: int = 32, width: int = 32, rate: float = 1e-3
 ) -> FaceDetector:
     """Train until the run's time is over; the averaged detector."""
-    model = FaceDetector(width=width).to(run.device)
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = channels_last_weights(FaceDetector(width=width).to(run.device))
     average = Average(model)
     optimiser = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.99), weight_decay=0.01)
     parts = {"model": model, "average": average, "optimiser": optimiser}
@@ -159,7 +158,7 @@ def train(
 
     With max_steps=2, width=8 and batch=4 a try takes seconds.
     """
-    composer = Composer(read_pool(crops.load(cache / "portraits"), crops.load(cache / "clips")))
+    composer = Composer(read_pool(*crops.load_all(cache)))
     run = Run(folder, minutes, device, report=report, max_steps=max_steps)
     return run_training(run, composer, batch=batch, width=width)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Callable
 from pathlib import Path
+from typing import Callable
 
 import numpy as np
 import torch
@@ -12,38 +12,41 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vasa_cli.geometry import CROP_FACE_HEIGHT, LIPS
-from vasa_cli.models.blocks import channels_last
-from vasa_cli.models.fields import Patch, turned_square
+from vasa_cli.models.blocks import channels_last, channels_last_weights
 from vasa_cli.models.encoder import (
     EYE_EXTENT,
     EYE_SIDE,
     FACE_EXTENT,
     FACE_SIDE,
+    LEFT_EYE,
     LIPS_EXTENT,
     LIPS_SIDE,
-    LEFT_EYE,
     RIGHT_EYE,
     FaceEncoder,
 )
+from vasa_cli.models.fields import Patch, turned_square
 from vasa_cli.training import crops
 from vasa_cli.training.augment import distort
 from vasa_cli.training.loop import Average, Run, learning_rate, set_learning_rate
 
 
 def uniform(n: int, low: float, high: float) -> Tensor:
+    """Random numbers (n,) between two bounds."""
     return torch.empty(n).uniform_(low, high)
 
 
 def place(
     points: Tensor, index: tuple[int, ...], extent: float, *, loose: Tensor, mirrored: bool = False
 ) -> Patch:
-    """Squares around some points, shaken: those marked loose (B,) as a detector would err, the others as a first pass would."""
+    """Squares around some of the points (B, 478, 3), shaken.
+
+    Those marked loose (B,) err as a detector would, the others as a first pass would.
+    """
     n = len(points)
     height = (points[:, 10, :2] - points[:, 152, :2]).norm(dim=-1).clamp_min(0.3)
     half = height * extent / 2 * torch.where(loose, uniform(n, 0.72, 1.4), uniform(n, 0.92, 1.08))
-    shake = (
-        torch.where(loose, 0.25, 0.07)[:, None] * half[:, None] * uniform(2 * n, -1, 1).view(n, 2)
-    )
+    reach = torch.where(loose, 0.25, 0.07)[:, None] * half[:, None]
+    shake = reach * uniform(2 * n, -1, 1).view(n, 2)
     across = points[:, [263, 362], :2].mean(1) - points[:, [33, 133], :2].mean(1)
     upright = torch.atan2(across[:, 1], across[:, 0])
     turn = torch.where(
@@ -66,13 +69,12 @@ class Sampler:
         self.rng = np.random.default_rng(seed)
 
     def draw(self, k: int, n: int) -> tuple[Tensor, Tensor]:
-        """Images (n, 3, S, S) in [-1, 1] and points (n, 478, 3) from source k; every clip equally often."""
+        """Images (n, 3, S, S) in [-1, 1] and points (n, 478, 3) from source k, all clips alike."""
         source, clips = self.sources[k], self.clips[k]
         chosen = np.sort([self.rng.choice(clips[c]) for c in self.rng.integers(len(clips), size=n)])
         images = torch.from_numpy(np.ascontiguousarray(source.images[chosen]))
-        return images.permute(0, 3, 1, 2).float() / 127.5 - 1, torch.from_numpy(
-            source.points[chosen]
-        )
+        images = images.permute(0, 3, 1, 2).float() / 127.5 - 1
+        return images, torch.from_numpy(source.points[chosen])
 
 
 def weights_of(points_index: tuple[int, ...] | None = None) -> Tensor:
@@ -84,10 +86,9 @@ def weights_of(points_index: tuple[int, ...] | None = None) -> Tensor:
 
 
 def distance(found: Tensor, true: Tensor, weight: Tensor) -> Tensor:
-    """Weighted mean of a smooth absolute error, depth at a third."""
-    error = F.smooth_l1_loss(found, true, beta=0.02, reduction="none") * torch.tensor(
-        [1.0, 1.0, 0.33]
-    )
+    """Weighted mean of a smooth absolute error of points (B, n, 3), depth at a third."""
+    error = F.smooth_l1_loss(found, true, beta=0.02, reduction="none")
+    error = error * torch.tensor([1.0, 1.0, 0.33], device=error.device)
     return (error.sum(-1) * weight).mean() / weight.mean()
 
 
@@ -115,7 +116,7 @@ def losses(model: FaceEncoder, images: Tensor, points: Tensor, run: Run) -> Tens
         with run.autocast():
             found = regressor(channels_last(picture.to(run.device)))
         weight = weights_of() if side == FACE_SIDE else torch.ones(len(wanted))
-        total = total + share * distance(found, target, weight).to("cpu")
+        total = total + share * distance(found, target, weight.to(run.device)).to("cpu")
     return total
 
 
@@ -123,7 +124,7 @@ def run_training(
     run: Run, sources: list[crops.Crops], *, batch: int = 64, width: int = 64, rate: float = 1.2e-3
 ) -> FaceEncoder:
     """Train until the run's time is over; the averaged encoder."""
-    model = FaceEncoder(width=width).to(memory_format=torch.channels_last)
+    model = channels_last_weights(FaceEncoder(width=width))
     start_at_mean(model, sources)
     model = model.to(run.device)
     average = Average(model)
@@ -139,7 +140,7 @@ def run_training(
         loss = torch.zeros(())
         for k in range(len(sources)):
             part = losses(model, *sampler.draw(k, share), run) / len(sources)
-            part.backward()  # type: ignore[no-untyped-call]
+            part.backward()
             loss = loss + part.detach()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
@@ -154,6 +155,7 @@ def run_training(
 
 
 def start_at_mean(model: FaceEncoder, sources: list[crops.Crops]) -> None:
+    """Let every regressor begin at the mean of the points it is to find."""
     points = torch.from_numpy(
         np.concatenate([s.points[:: max(1, len(s.points) // 300)] for s in sources])
     )
@@ -173,13 +175,23 @@ def start_at_mean(model: FaceEncoder, sources: list[crops.Crops]) -> None:
 
 
 def train(
-    folder: Path, cache: Path, *, minutes: float, device: str, batch: int, width: int, report: Callable[[str], None],
-    max_steps: int = 10**9
-) -> FaceEncoder:  # fmt: skip
-    """Train on a cache's crops."""
+    folder: Path,
+    cache: Path,
+    *,
+    minutes: float,
+    device: str,
+    batch: int,
+    width: int,
+    report: Callable[[str], None],
+    max_steps: int = 10**9,
+) -> FaceEncoder:
+    """Train on a cache's crops, resuming from the folder; the averaged encoder.
+
+    Raises: InputError when the cache holds no crops.
+    """
     return run_training(
         Run(folder, minutes, device, report=report, max_steps=max_steps),
-        crops.load_all(cache),
+        list(crops.load_all(cache)),
         batch=batch,
         width=width,
     )

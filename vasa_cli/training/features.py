@@ -1,4 +1,6 @@
-"""MobileFaceNet as a judge: identity embeddings and inner maps as a perceptual distance. For training and measuring only.
+"""MobileFaceNet as a judge, for training and measuring only.
+
+It gives identity embeddings, and inner maps as a perceptual distance.
 
 Source: Chen et al. 2018, MobileFaceNets; the layout of the checkpoint in the model card.
 """
@@ -6,6 +8,7 @@ Source: Chen et al. 2018, MobileFaceNets; the layout of the checkpoint in the mo
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -14,13 +17,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from vasa_cli.errors import InputError
 
-STAGES = (
-    (2, 64, 5, 2),
-    (4, 128, 1, 2),
-    (2, 128, 6, 1),
-    (4, 128, 1, 2),
-    (2, 128, 2, 1),
-)  # expansion, width, blocks, stride
+# expansion, width, blocks, stride
+STAGES = ((2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2, 128, 2, 1))
 PERCEPTUAL_LAYERS = (0, 4)  # blocks whose outputs are compared
 FACE_SIZE = (112, 96)  # height and width of the aligned face it was trained on
 
@@ -49,7 +47,7 @@ class Unit(nn.Module):
     ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(i, o, kernel, stride, padding, groups=groups, bias=False)
-        self.bn = nn.BatchNorm2d(o)
+        self.bn: nn.Module = nn.BatchNorm2d(o)
         self.prelu = nn.Identity() if linear else Rectifier(o)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -57,6 +55,8 @@ class Unit(nn.Module):
 
 
 class Bottleneck(nn.Module):
+    """Widen, filter by channel, narrow; beside a shortcut where shapes allow it."""
+
     def __init__(self, i: int, o: int, stride: int, expansion: int) -> None:
         super().__init__()
         e = i * expansion
@@ -131,11 +131,14 @@ def load_features(path: Path) -> FaceFeatures:
     model.eval()
     for unit in model.modules():
         if isinstance(unit, Unit):
-            unit.conv, unit.bn = fuse_conv_bn_eval(unit.conv, unit.bn), nn.Identity()
+            unit.conv, unit.bn = fused(unit.conv, unit.bn), nn.Identity()
         if isinstance(unit, Bottleneck):
             for k in (0, 3, 6):
-                unit.conv[k], unit.conv[k + 1] = (
-                    fuse_conv_bn_eval(unit.conv[k], unit.conv[k + 1]),
-                    nn.Identity(),
-                )
+                unit.conv[k] = fused(unit.conv[k], unit.conv[k + 1])
+                unit.conv[k + 1] = nn.Identity()
     return model.requires_grad_(False)
+
+
+def fused(conv: nn.Module, bn: nn.Module) -> nn.Conv2d:
+    """A convolution that does the batch normalisation after it too."""
+    return fuse_conv_bn_eval(cast(nn.Conv2d, conv), cast(nn.BatchNorm2d, bn))

@@ -1,4 +1,7 @@
-"""Learn the face latent's mean and bases from labelled clips and portraits: averages, regressions and two PCAs; no gradient."""
+"""The latent's mean and bases from labelled clips and portraits.
+
+Averages, regressions and two PCAs; no gradient.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +27,8 @@ from vasa_cli.training.data import Item, load_labels
 
 MAX_FRAMES_PER_CLIP = 120
 MAX_TURN_DEG = 25.0  # frames turned further are left out: the teacher's depth is weakest there
-HEAD_CENTRE_BEHIND_FACE = (
-    0.42  # depth of the turning point behind the rigid landmarks' mean, in face heights
-)
+# depth of the turning point behind the rigid landmarks' mean, in face heights
+HEAD_CENTRE_BEHIND_FACE = 0.42
 HEAD_CENTRE_BELOW = 0.10
 
 
@@ -38,9 +40,8 @@ def learn(items: list[Item]) -> Geometry:
     canonical, scores, clips = canonical[keep], scores[keep], clips[keep]
     starts = np.flatnonzero(np.diff(clips, prepend=-1))
     counts = np.diff(np.append(starts, len(clips)))
-    clip_means = (
-        np.add.reduceat(canonical.reshape(len(clips), -1), starts) / counts[:, None]
-    )  # (C, 1434)
+    clip_sums = np.add.reduceat(canonical.reshape(len(clips), -1), starts)
+    clip_means = clip_sums / counts[:, None]  # (C, 1434)
     score_means = np.add.reduceat(scores, starts) / counts[:, None]
     moving = np.repeat(counts > 10, counts)
     deviations = (canonical.reshape(len(clips), -1) - np.repeat(clip_means, counts, 0))[moving]
@@ -59,15 +60,15 @@ def learn(items: list[Item]) -> Geometry:
 
 
 def gather(items: list[Item]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Faces (N, 478, 3) in pixels, blend-shape scores (N, 52), number of each one's item (N,)."""
     faces, scores, clips = [], [], []
     for number, item in enumerate(items):
         labels = load_labels(item)
         frames = np.flatnonzero(labels.found)
         if not len(frames):
             continue
-        frames = frames[
-            np.linspace(0, len(frames) - 1, min(len(frames), MAX_FRAMES_PER_CLIP)).astype(int)
-        ]
+        n = min(len(frames), MAX_FRAMES_PER_CLIP)
+        frames = frames[np.linspace(0, len(frames) - 1, n).astype(int)]
         faces.append(labels.points[frames])
         scores.append(labels.blendshapes[frames])
         clips.append(np.full(len(frames), number))
@@ -75,7 +76,7 @@ def gather(items: list[Item]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def upright_mean(faces: np.ndarray) -> np.ndarray:
-    """Mean face (478, 3): height 1, facing the viewer as its own axes say, origin at the head's turning point."""
+    """Mean face (478, 3) of height 1, facing the viewer, its origin at the head's turning point."""
     mean = faces[0] - faces[0].mean(0)
     for _ in range(4):
         mean = unalign(faces, *align(faces, mean)).mean(0)
@@ -96,7 +97,7 @@ def face_axes(points: np.ndarray) -> np.ndarray:
 
 
 def to_canonical(faces: np.ndarray, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Every face without its pose and size, and which of them face the viewer well enough to learn from."""
+    """Faces without pose and size (N, 478, 3), and which face the viewer well enough (N,)."""
     scale, rotation, translation = align(faces, mean)
     angles = rotation_angles(rotation)
     return unalign(faces, scale, rotation, translation), np.abs(angles[:, :2]).max(1) < MAX_TURN_DEG
@@ -110,8 +111,9 @@ def anchor_neutral(
 ) -> np.ndarray:
     """Each clip's neutral face (C, 1434): its mean less what its mean blend-shape scores explain.
 
-    Within clips, points move linearly with the teacher's scores; taking that movement back to score 0 gives closed lips and forward
-    eyes even for a portrait that smiles throughout. Whatever gaze or gap is left is then regressed away exactly.
+    Within clips, points move linearly with the teacher's scores; taking that movement back to score
+    0 gives closed lips and forward eyes even for a portrait that smiles throughout. Whatever gaze
+    or gap is left is then regressed away exactly.
     """
     gram = score_deviations.T @ score_deviations
     per_score = np.linalg.solve(
@@ -130,27 +132,31 @@ def anchor_neutral(
 
 
 def explicit_directions(deviations: np.ndarray) -> np.ndarray:
-    """(1434, N_EXPLICIT): how all points move with each measure, others held; measure_matrix() @ directions is the unit matrix."""
+    """How all points move with each measure, others held, (1434, N_EXPLICIT).
+
+    measure_matrix() @ directions is the unit matrix.
+    """
     moved = deviations @ measure_matrix().T  # (N, N_EXPLICIT)
     return np.linalg.solve(moved.T @ moved, moved.T @ deviations).T
 
 
 def learn_dynamics(deviations: np.ndarray) -> np.ndarray:
-    """The dynamics basis (478, 3, N_DYNAMICS) in standard deviations: explicit directions first, principal components after."""
+    """The dynamics basis (478, 3, N_DYNAMICS) in standard deviations.
+
+    Explicit directions come first, principal components after.
+    """
     measures, explicit = measure_matrix(), explicit_directions(deviations)
     moved = deviations @ measures.T
     rest = deviations - moved @ explicit.T
-    basis = np.concatenate(
-        [explicit * moved.std(0), pca(rest, N_DYNAMICS - N_EXPLICIT).reshape(rest.shape[1], -1)], 1
-    )
-    basis[:, N_EXPLICIT:] -= explicit @ (
-        measures @ basis[:, N_EXPLICIT:]
-    )  # exactly no effect on any measure
+    components = pca(rest, N_DYNAMICS - N_EXPLICIT).reshape(rest.shape[1], -1)
+    basis = np.concatenate([explicit * moved.std(0), components], 1)
+    # exactly no effect on any measure
+    basis[:, N_EXPLICIT:] -= explicit @ (measures @ basis[:, N_EXPLICIT:])
     return basis.reshape(N_LANDMARKS, 3, N_DYNAMICS)
 
 
 def pca(rows: np.ndarray, n_components: int) -> np.ndarray:
-    """Leading components (478, 3, n) of weighted rows (N, 1434), scaled to one standard deviation."""
+    """Leading components (478, 3, n) of weighted rows (N, 1434), one standard deviation each."""
     weights = point_weights().reshape(-1)
     weighted = rows * weights
     values, vectors = np.linalg.eigh(weighted.T @ weighted / len(rows))
@@ -181,10 +187,8 @@ def residual(geometry: Geometry, faces: np.ndarray) -> np.ndarray:
         code = geometry.fit(face)
         plain = geometry.neutral(code.identity) + geometry.displacement(code.dynamics)
         seen = plain + code.detail
-        shifted.append(
-            np.linalg.norm((seen - plain)[..., :2], axis=-1).mean()
-            / np.linalg.norm(seen[10] - seen[152])
-        )
+        distance = np.linalg.norm((seen - plain)[..., :2], axis=-1).mean()
+        shifted.append(distance / np.linalg.norm(seen[10] - seen[152]))
     return np.array(shifted)
 
 

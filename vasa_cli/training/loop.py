@@ -48,6 +48,7 @@ class Run:
         self.report(f"resumed at step {self.step} after {self.seconds:.0f} s")
 
     def save(self, parts: dict[str, Any]) -> None:
+        """Replace the checkpoint by the state of modules and optimisers by name."""
         state = {
             "parts": {n: p.state_dict() for n, p in parts.items()},
             "step": self.step,
@@ -59,6 +60,7 @@ class Run:
         self._saved = time.monotonic()
 
     def save_if_due(self, parts: dict[str, Any]) -> None:
+        """Save when the last checkpoint is CHECKPOINT_EVERY_S old."""
         if time.monotonic() - self._saved > CHECKPOINT_EVERY_S:
             self.save(parts)
 
@@ -69,12 +71,8 @@ class Run:
     @property
     def share_done(self) -> float:
         """0 to 1 over this session's minutes or steps, whichever ends first."""
-        return min(
-            1.0,
-            max(
-                (time.monotonic() - self._started) / (60 * self.minutes), self.step / self.max_steps
-            ),
-        )
+        timed = (time.monotonic() - self._started) / (60 * self.minutes)
+        return min(1.0, max(timed, self.step / self.max_steps))
 
     @property
     def going(self) -> bool:
@@ -108,7 +106,7 @@ def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
 
 
 class Average(nn.Module):
-    """Exponential moving average of a module's parameters, in `module`; the weights that are shipped."""
+    """Moving average of a module's parameters, in `module`; the weights that are shipped."""
 
     def __init__(self, module: nn.Module, *, decay: float = 0.998) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Train the motion denoiser: windows of filmed motion under noise, with the speech heard meanwhile."""
+"""Train the motion denoiser: windows of filmed motion under noise, with the speech meanwhile."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ MADE_LIPS = 0.25  # weight of generated clips' lips
 
 @dataclass(frozen=True)
 class Scale:
-    """Motion in standard deviations: divide by `spread`; style: mean and spread of the logarithms of head and mouth liveliness."""
+    """Motion in standard deviations: divide by `spread`.
+
+    style: mean and spread of the logarithms of head and mouth liveliness.
+    """
 
     spread: Tensor  # (MOTION_DIM,)
     style_mean: Tensor  # (N_STYLE,)
@@ -34,6 +37,8 @@ class Scale:
 
 @dataclass(frozen=True)
 class Batch:
+    """Windows to learn from."""
+
     clean: Tensor  # (B, WINDOW, D) in standard deviations
     past: Tensor  # (B, CONTEXT, D)
     speech: Tensor  # (B, 2 (CONTEXT + WINDOW), F)
@@ -43,12 +48,13 @@ class Batch:
 
 
 def liveliness(motion: np.ndarray) -> np.ndarray:
-    """(N_STYLE,) logarithms of the head's mean turn a frame in degrees and of the mouth's spread."""
+    """Logarithms (N_STYLE,) of the head's mean turn a frame in degrees and the mouth's spread."""
     turn = np.abs(np.diff(motion[:, :3], axis=0)).mean()
     return np.log([turn + 0.02, motion[:, LIPS_COLUMNS[0]].std() + 0.05])
 
 
 def measure_scale(takes: list[Take]) -> Scale:
+    """The spread of all takes' motion, and of the liveliness of real ones."""
     every = np.concatenate([t.motion for t in takes])
     styles = np.stack([liveliness(t.motion) for t in takes if t.real])
     spread = torch.from_numpy(every.std(0) + 1e-4)
@@ -60,20 +66,21 @@ def measure_scale(takes: list[Take]) -> Scale:
 
 
 def column_weights(geometry: Geometry) -> Tensor:
-    """How much each column counts (MOTION_DIM,): by how far it moves the points, the lips' opening and width threefold."""
-    moved = np.linalg.norm(geometry.dynamics_basis, axis=1).mean(
-        0
-    )  # (N_DYNAMICS,) mean shift of a point for one deviation
+    """How much each column counts, (MOTION_DIM,).
+
+    By how far it moves the points, the lips' opening and width threefold.
+    """
+    # (N_DYNAMICS,) mean shift of a point for one deviation
+    moved = np.linalg.norm(geometry.dynamics_basis, axis=1).mean(0)
     weight = np.concatenate([np.ones(N_HEAD_POSE), np.sqrt(moved / moved[MOUTH_OPEN])])
     weight[list(LIPS_COLUMNS)] *= 3.0
-    weight[N_HEAD_POSE : N_HEAD_POSE + 4] = (
-        1.0  # gaze and lids move few points, but everyone sees them
-    )
+    # gaze and lids move few points, but everyone sees them
+    weight[N_HEAD_POSE : N_HEAD_POSE + 4] = 1.0
     return torch.from_numpy(weight).float()
 
 
 def lips_trusted(take: Take) -> float:
-    """Weight of a take's lips: none where they do not follow the sound, little for generated clips."""
+    """Weight of a take's lips: none where they ignore the sound, little for generated clips."""
     if len(take.motion) >= SYNC_NEEDS_FRAMES and take.sync < MIN_SYNC:
         return 0.0
     return 1.0 if take.real else MADE_LIPS
@@ -90,9 +97,9 @@ class WindowSampler:
         self.share = share / share.sum()
 
     def draw(self, n: int) -> Batch:
-        return collate(
-            [self._window(self.takes[k]) for k in self.rng.choice(len(self.takes), n, p=self.share)]
-        )
+        """A batch of n windows."""
+        chosen = self.rng.choice(len(self.takes), n, p=self.share)
+        return collate([self._window(self.takes[k]) for k in chosen])
 
     def _window(self, take: Take) -> tuple[Tensor, ...]:
         """Clean, past, speech, style, padding and weight of one window."""
@@ -108,26 +115,20 @@ class WindowSampler:
             past = motion[start : start + 1].expand(CONTEXT, -1) * float(self.rng.random() < 0.5)
         heard = torch.from_numpy(take.speech)
         index = torch.arange(2 * (start - CONTEXT), 2 * (start + WINDOW)).clamp(0, len(heard) - 1)
-        style = (
-            torch.from_numpy(liveliness(take.motion)).float() - self.scale.style_mean
-        ) / self.scale.style_spread
+        style = torch.from_numpy(liveliness(take.motion)).float()
+        style = (style - self.scale.style_mean) / self.scale.style_spread
         padding = torch.arange(CONTEXT + WINDOW) >= CONTEXT + valid
         weight = self.columns.clone()
         weight[N_HEAD_POSE + 4 :] *= lips_trusted(take)
         if n_all < SYNC_NEEDS_FRAMES:
             weight[:N_HEAD_POSE] *= 0.2  # too short to know where the head rests
             weight[N_HEAD_POSE : N_HEAD_POSE + 4] *= 0.3
-        return (
-            clean,
-            past,
-            heard[index],
-            style.clamp(-3, 3),
-            padding,
-            weight * ~padding[CONTEXT:, None],
-        )
+        weight = weight * ~padding[CONTEXT:, None]  # (WINDOW, MOTION_DIM)
+        return clean, past, heard[index], style.clamp(-3, 3), padding, weight
 
 
 def collate(windows: list[tuple[Tensor, ...]]) -> Batch:
+    """Windows as one batch."""
     return Batch(*(torch.stack(column).contiguous() for column in zip(*windows)))
 
 
@@ -146,10 +147,20 @@ def loss_of(
 
 
 def train(
-    folder: Path, takes: list[Take], geometry: Geometry, *, minutes: float, device: str, batch: int, width: int, n_layers: int,
-    rate: float = 4e-4, report: Callable[[str], None] = print, max_steps: int = 10**9
-) -> tuple[Denoiser, Scale]:  # fmt: skip
-    """Train until the time is over; the averaged denoiser with the lowest validation loss, and the scale of its motion."""
+    folder: Path,
+    takes: list[Take],
+    geometry: Geometry,
+    *,
+    minutes: float,
+    device: str,
+    batch: int,
+    width: int,
+    n_layers: int,
+    rate: float = 4e-4,
+    report: Callable[[str], None] = print,
+    max_steps: int = 10**9,
+) -> tuple[Denoiser, Scale]:
+    """Train until the time is over; the averaged denoiser, and the scale of its motion."""
     learned = [t for t in takes if not t.validation]
     held = [t for t in takes if t.validation]
     scale, columns = measure_scale(learned), column_weights(geometry)
@@ -173,23 +184,22 @@ def train(
                 chosen = torch.nonzero(drop == withheld)[:, 0]
                 if len(chosen):
                     part = Batch(*(x[chosen] for x in vars(drawn).values()))
-                    level, noise = torch.rand(len(chosen), device=device) ** 0.7, torch.randn_like(
-                        part.clean
-                    )
+                    level = torch.rand(len(chosen), device=device) ** 0.7
+                    noise = torch.randn_like(part.clean)
                     speech = None if withheld else jitter(part.speech)
-                    loss = (
-                        loss
-                        + loss_of(model, part, level, noise, speech=speech) * len(chosen) / batch
-                    )
+                    error = loss_of(model, part, level, noise, speech=speech)
+                    loss = loss + error * len(chosen) / batch
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimiser.step()
         average.update(model, run.step)
         run.step += 1
         mean = float(loss) if mean == 0 else 0.98 * mean + 0.02 * float(loss)
         if run.step % 100 == 0:
-            figures = validate(average.module, held[:60], scale) if run.step % 500 == 0 else {}  # type: ignore[arg-type]
+            figures: dict[str, float] = {}
+            if run.step % 500 == 0:
+                figures = validate(average.module, held[:60], scale)  # type: ignore[arg-type]
             run.log(loss=mean, **figures)
         run.save_if_due(parts)
     run.save(parts)
@@ -197,7 +207,10 @@ def train(
 
 
 def jitter(speech: Tensor) -> Tensor:
-    """Speech features a little off, so that no take is learned by heart: noise, and frames withheld now and then."""
+    """Speech features (B, T, F) a little off, so that no take is learned by heart.
+
+    Noise, and frames withheld now and then.
+    """
     noisy = speech + 0.05 * torch.randn_like(speech)
     return noisy * (torch.rand(*speech.shape[:2], 1, device=speech.device) > 0.03)
 
@@ -206,30 +219,33 @@ def jitter(speech: Tensor) -> Tensor:
 def validate(
     model: Denoiser, takes: list[Take], scale: Scale, *, num_steps: int = 6
 ) -> dict[str, float]:
-    """Correlation of sampled with real mouth opening and width, and the head's turn a frame, over takes held back."""
-    was_training = model.training
+    """Sampled against real motion, as means over takes held back.
+
+    Correlation of the mouth's opening and width, the opening's relative spread, and the head's turn
+    a frame in degrees, sampled and real.
+    """
+    was_training, device = model.training, next(model.parameters()).device
     model.eval()
-    found: dict[str, list[float]] = {
-        "open": [],
-        "width": [],
-        "turn": [],
-        "turn_real": [],
-        "spread": [],
-    }
+    names = ("open", "width", "turn", "turn_real", "spread")
+    found: dict[str, list[float]] = {name: [] for name in names}
     for k, take in enumerate(t for t in takes if lips_trusted(t) > 0):
-        speech = torch.from_numpy(take.speech)
         drawn = sample(
-            model, speech, n_frames=len(take.motion), motion_dim=MOTION_DIM, style=torch.zeros(1, 2), seed=k, num_steps=num_steps, guidance_audio=0.5
-        )  # fmt: skip
-        motion = (drawn * scale.spread).numpy()
-        for name, column in zip(("open", "width"), LIPS_COLUMNS):
-            if min(motion[:, column].std(), take.motion[:, column].std()) > 1e-6:
-                found[name].append(
-                    float(np.corrcoef(motion[:, column], take.motion[:, column])[0, 1])
-                )
-        found["spread"].append(
-            motion[:, LIPS_COLUMNS[0]].std() / (take.motion[:, LIPS_COLUMNS[0]].std() + 1e-3)
+            model,
+            torch.from_numpy(take.speech).to(device),
+            n_frames=len(take.motion),
+            motion_dim=MOTION_DIM,
+            style=torch.zeros(1, 2, device=device),
+            seed=k,
+            num_steps=num_steps,
+            guidance_audio=0.5,
         )
+        motion = (drawn.cpu() * scale.spread).numpy()
+        for name, column in zip(("open", "width"), LIPS_COLUMNS):
+            ours, theirs = motion[:, column], take.motion[:, column]
+            if min(ours.std(), theirs.std()) > 1e-6:
+                found[name].append(float(np.corrcoef(ours, theirs)[0, 1]))
+        real_spread = take.motion[:, LIPS_COLUMNS[0]].std() + 1e-3
+        found["spread"].append(motion[:, LIPS_COLUMNS[0]].std() / real_spread)
         if len(motion) >= SYNC_NEEDS_FRAMES:
             found["turn"].append(np.abs(np.diff(motion[:, :3], axis=0)).mean())
             found["turn_real"].append(np.abs(np.diff(take.motion[:, :3], axis=0)).mean())

@@ -22,10 +22,8 @@ ENERGY_COLUMN = N_CLASSES  # of stacked speech features
 MIN_FOUND = 0.9  # share of frames with a face
 MIN_FRAMES = 20
 LAGS = range(-4, 5)  # frames by which lips may lead or trail the sound
-MIN_SYNC, SYNC_NEEDS_FRAMES = (
-    0.12,
-    75,
-)  # longer clips whose lips follow their sound less are not trained on for lips
+MIN_SYNC = 0.12  # longer clips whose lips follow their sound less are not trained on for lips
+SYNC_NEEDS_FRAMES = 75  # what counts as longer
 
 
 @dataclass(frozen=True)
@@ -53,11 +51,9 @@ def read_take(item: Item, geometry: Geometry, reader: SpeechReader) -> Take | No
     points = to_crop_units(labels.points, centre, half)
     seen = np.flatnonzero(labels.found)
     _, head_pose, dynamics = geometry.fit_sequence(points[seen])
-    nearest = (
-        np.abs(np.arange(len(points))[:, None] - seen[None]).argmin(1)
-        if len(seen) < len(points)
-        else np.arange(len(points))
-    )
+    nearest = np.arange(len(points))
+    if len(seen) < len(points):
+        nearest = np.abs(nearest[:, None] - seen[None]).argmin(1)
     motion = without_gaps(from_video(head_pose[nearest], dynamics[nearest]), labels.found)
     rate = Fraction(labels.fps).limit_denominator(1001)
     motion = replace(motion, fps=rate).resample(
@@ -77,7 +73,11 @@ def read_take(item: Item, geometry: Geometry, reader: SpeechReader) -> Take | No
 
 
 def synchrony(motion: Motion, speech: np.ndarray) -> np.ndarray:
-    """(2,) best correlation of the mouth's opening with the level of the sound over small lags, and that lag in frames."""
+    """How well the mouth's opening follows the level of the sound, over small lags.
+
+    Args: speech (2 T, F).
+    Returns: (2,) best correlation, and its lag in frames.
+    """
     n = len(speech) // 2
     level = speech[: 2 * n, ENERGY_COLUMN].reshape(n, 2).mean(1)
     mouth = motion.dynamics[:n, MOUTH_OPEN]
@@ -99,24 +99,16 @@ def gather(items: list[Item], geometry: Geometry, reader: SpeechReader, store: P
         path = store / f"{item.stem.name}.npz"
         if not path.exists():
             take = read_take(item, geometry, reader)
-            np.savez(
-                path,
-                **(
-                    {}
-                    if take is None
-                    else {"motion": take.motion, "speech": take.speech, "sync": take.sync}
-                ),
-            )
+            arrays: dict[str, np.ndarray] = {}
+            if take is not None:
+                arrays["motion"], arrays["speech"] = take.motion, take.speech
+                arrays["sync"] = np.array(take.sync)
+            partial = path.with_suffix(".part.npz")
+            np.savez(partial, **arrays)  # type: ignore[arg-type]
+            partial.replace(path)
         with np.load(path) as kept:
-            if "motion" in kept:
-                takes.append(
-                    Take(
-                        item.path.name,
-                        item.validation,
-                        item.kind == "real",
-                        kept["motion"],
-                        kept["speech"],
-                        float(kept["sync"]),
-                    )
-                )
+            if "motion" not in kept:
+                continue
+            about = (item.path.name, item.validation, item.kind == "real")
+            takes.append(Take(*about, kept["motion"], kept["speech"], float(kept["sync"])))
     return takes

@@ -1,4 +1,4 @@
-"""Pairs of frames of one clip for the decoder: chosen for what is hard, placed and coloured alike."""
+"""Pairs of frames of one clip for the decoder: chosen for what is hard, placed and lit alike."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ FLIP_SHARE, PLACE_SHARE, COLOUR_SHARE, PAINT_SHARE = 0.5, 0.4, 0.5, 0.08
 
 @dataclass(frozen=True)
 class Pair:
-    """A batch of pairs; images (B, 3, S, S) in [-1, 1], points (B, 478, 3), valid (B, 1, S, S) where a loss makes sense."""
+    """A batch of pairs: a photo and the frame it is to become."""
 
-    photo: Tensor
-    source: Tensor
-    target: Tensor
-    points: Tensor
-    valid: Tensor
+    photo: Tensor  # (B, 3, S, S) in [-1, 1]
+    source: Tensor  # (B, 478, 3) the photo's points in crop units
+    target: Tensor  # (B, 3, S, S)
+    points: Tensor  # (B, 478, 3) the target's
+    valid: Tensor  # (B, 1, S, S) 1 where a loss makes sense
 
 
 def openings(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -64,12 +64,11 @@ class PairSampler:
 
     @staticmethod
     def _groups(source: Crops, rows: np.ndarray) -> list[np.ndarray]:
+        """The rows of each clip or person."""
         persons: dict[str, list[int]] = {}
         for row in rows:
-            name = source.names[source.clip[row]]
-            persons.setdefault(name.replace("_neutral", "").replace("_smiling", ""), []).append(
-                int(row)
-            )
+            name = source.names[source.clip[row]].replace("_neutral", "").replace("_smiling", "")
+            persons.setdefault(name, []).append(int(row))
         return [np.array(g) for g in persons.values()]
 
     def choose(self) -> tuple[int, int]:
@@ -93,11 +92,8 @@ class PairSampler:
     def draw(self, n: int) -> Pair:
         """A batch of n pairs, augmented."""
         rows = np.array([self.choose() for _ in range(n)])  # (n, 2)
-        images = (
-            torch.from_numpy(self.crops.images[rows.reshape(-1)]).permute(0, 3, 1, 2).float()
-            / 127.5
-            - 1
-        )
+        images = torch.from_numpy(self.crops.images[rows.reshape(-1)])
+        images = images.permute(0, 3, 1, 2).float() / 127.5 - 1  # (2 n, 3, S, S)
         points = torch.from_numpy(self.crops.points[rows.reshape(-1)])
         valid = valid_mask(torch.from_numpy(self.crops.valid[rows[:, 1]]), images.shape[-1])
         images, points, valid = self._place(images, points, valid)
@@ -134,7 +130,10 @@ def valid_mask(boxes: Tensor, side: int) -> Tensor:
 
 
 def random_affine(n: int) -> Tensor:
-    """(n, 2, 3) from the new picture's units to the old's: turns to 20 degrees, scales 0.8 to 1.2, shifts to 0.15."""
+    """Affine maps (n, 2, 3) from the new picture's units to the old's.
+
+    Turns to 20 degrees, scales 0.8 to 1.2, shifts to 0.15.
+    """
     angle = torch.empty(n).uniform_(-math.radians(20), math.radians(20))
     scale = torch.empty(n).uniform_(0.8, 1.2)
     cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
@@ -145,6 +144,7 @@ def random_affine(n: int) -> Tensor:
 
 
 def apply_affine(images: Tensor, affine: Tensor, *, padding: str = "border") -> Tensor:
+    """Images (B, C, H, W) moved by maps (B, 2, 3) from the new picture's units to the old's."""
     grid = F.affine_grid(affine, list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, align_corners=False, padding_mode=padding)
 

@@ -1,4 +1,7 @@
-"""From a folder of videos and pictures to labels, geometry and crops in a cache; what is there is not made again."""
+"""From a folder of videos and pictures to labels and crops in a cache.
+
+What is there is not made again.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,8 @@ def label(
 ) -> None:
     """Have the teacher label every file of a folder, in its own interpreter.
 
-    Raises: InputError when the interpreter or the model is missing; ResourceError when the teacher fails.
+    Raises: InputError when the interpreter or the model is missing; ResourceError when the teacher
+        fails.
     """
     for path, what in (
         (teacher_python, "the teacher's interpreter (make teacher)"),
@@ -71,4 +75,8 @@ def cut_crops(
 
 
 def labelled(folder: Path, cache: Path) -> list[Item]:
+    """Labelled items of a folder.
+
+    Raises: InputError when there is none.
+    """
     return find_items(folder, cache / "labels")

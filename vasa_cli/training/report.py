@@ -35,14 +35,13 @@ def sample_frames(items: list[Item], *, validation: bool = True) -> list[tuple[I
     """A few frames of every validation item in which the teacher found a face."""
     chosen = []
     for item in items:
-        if item.validation == validation:
-            seen = np.flatnonzero(load_labels(item).found)
-            n = min(len(seen), 1 if item.kind == "picture" else FRAMES_PER_CLIP)
-            chosen += (
-                [(item, int(seen[k])) for k in np.linspace(0, len(seen) - 1, n).astype(int)]
-                if n
-                else []
-            )
+        if item.validation != validation:
+            continue
+        seen = np.flatnonzero(load_labels(item).found)
+        n = min(len(seen), 1 if item.kind == "picture" else FRAMES_PER_CLIP)
+        if n:
+            picks = np.linspace(0, len(seen) - 1, n).astype(int)
+            chosen += [(item, int(seen[k])) for k in picks]
     return chosen
 
 
@@ -106,13 +105,14 @@ def geometry_figures(geometry: Geometry, items: list[Item]) -> Found:
 
 
 def lips_kept(geometry: Geometry, items: list[Item]) -> Found:
-    """Of frames in which a clip's lips touch, the share in which they touch on every one of ten other faces."""
-    portraits = [
-        i for i in items if i.validation and i.kind == "picture" and load_labels(i).found.all()
-    ][:10]
-    clips = [i for i in items if i.validation and i.kind == "real" and load_labels(i).found.all()][
-        :20
-    ]
+    """How often lips that touch in a clip touch on another face too, as a share of frames.
+
+    Measured on up to 20 clips and ten other faces.
+    """
+    held = [i for i in items if i.validation and i.kind in ("picture", "real")]
+    whole = [i for i in held if load_labels(i).found.all()]
+    portraits = [i for i in whole if i.kind == "picture"][:10]
+    clips = [i for i in whole if i.kind == "real"][:20]
     codes = []
     for item in portraits:
         points = load_labels(item).points[0].astype(np.float64)

@@ -1,12 +1,14 @@
 """Label videos and pictures with MediaPipe's face landmarker, in an environment of its own.
 
-MediaPipe needs numpy below 2, so this file runs under another interpreter than the rest of vasa and imports
-nothing from it: `vasa train prepare` starts it as ``TEACHER_PYTHON teacher.py MODEL CACHE < list of files``.
+MediaPipe needs numpy below 2, so this file runs under another interpreter than the rest of vasa and
+imports nothing from it: `vasa train prepare` starts it as
+``TEACHER_PYTHON teacher.py MODEL CACHE < list of files``.
 
 For every file it writes to the cache, under one stem:
     STEM.frames   the frames as JPEG, one after the other
-    STEM.npz      offsets (T + 1,), size (height, width), fps, points (T, 478, 3) float32 in pixels with depth, found (T,) bool,
-                  blendshapes (T, 52) float16, head_matrix (T, 4, 4) float32 in centimetres; written last, so it marks completion
+    STEM.npz      offsets (T + 1,), size (height, width), fps, points (T, 478, 3) float32 in pixels
+                  with depth, found (T,) bool, blendshapes (T, 52) float16, head_matrix (T, 4, 4)
+                  float32 in centimetres; written last, so it marks completion
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ def cache_stem(path: Path) -> str:
 
 
 def read_frames(path: Path) -> Iterator[Any]:
-    """RGB frames (H, W, 3) uint8 of a video, or the single one of a picture, at most 768 pixels a side."""
+    """RGB frames (H, W, 3) uint8 of a video, or the one of a picture, shrunk to MAX_SIDE_PX."""
     import cv2
 
     if path.suffix.lower() in VIDEO_SUFFIXES:
@@ -81,28 +83,32 @@ def label(path: Path, landmarker: Any, cache: Path) -> int:
             result = landmarker.detect(mp.Image(image_format=mp.ImageFormat.SRGB, data=frame))
             hit = bool(result.face_landmarks)
             scale = np.array([size[1], size[0], size[1]], np.float32)
-            marks = (
-                [[p.x, p.y, p.z] for p in result.face_landmarks[0]]
-                if hit
-                else np.zeros((N_POINTS, 3))
-            )
-            points.append(np.asarray(marks, np.float32) * scale)
+            marks = np.zeros((N_POINTS, 3), np.float32)
+            if hit:
+                marks = np.array([[p.x, p.y, p.z] for p in result.face_landmarks[0]], np.float32)
+            points.append(marks * scale)
             found.append(hit)
             scores.append(
                 [b.score for b in result.face_blendshapes[0]] if hit else [0.0] * N_BLENDSHAPES
             )
             matrices.append(result.facial_transformation_matrixes[0] if hit else np.eye(4))
-            jpeg = cv2.imencode(".jpg", frame[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[
-                1
-            ].tobytes()
+            quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+            jpeg = cv2.imencode(".jpg", frame[..., ::-1], quality)[1].tobytes()
             pack.write(jpeg)
             offsets.append(offsets[-1] + len(jpeg))
     target = stem.with_name(stem.name + ".npz")
     partial = target.with_suffix(".part.npz")
-    np.savez(partial, source=str(path), offsets=np.array(offsets), size=size, fps=frame_rate(path),
-             points=np.array(points, np.float32).reshape(-1, N_POINTS, 3), found=np.array(found, bool),
-             blendshapes=np.array(scores, np.float16).reshape(-1, N_BLENDSHAPES),
-             head_matrix=np.array(matrices, np.float32).reshape(-1, 4, 4))  # fmt: skip
+    np.savez(
+        partial,
+        source=str(path),
+        offsets=np.array(offsets),
+        size=size,
+        fps=frame_rate(path),
+        points=np.array(points, np.float32).reshape(-1, N_POINTS, 3),
+        found=np.array(found, bool),
+        blendshapes=np.array(scores, np.float16).reshape(-1, N_BLENDSHAPES),
+        head_matrix=np.array(matrices, np.float32).reshape(-1, 4, 4),
+    )
     partial.replace(target)
     return sum(found)
 

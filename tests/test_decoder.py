@@ -55,13 +55,27 @@ def test_points_go_into_a_square_and_back(geometry: Geometry) -> None:
     assert torch.allclose(patch.from_square_3d(patch.to_square_3d(points)), points, atol=1e-5)
 
 
-def test_cutting_and_pasting_gives_the_picture_back(geometry: Geometry) -> None:
-    points, frame = face_points(geometry), picture(256)
+def test_a_change_lands_where_it_was_cut_from(geometry: Geometry) -> None:
+    points, frame, other = face_points(geometry), picture(256), picture(256, seed=1)
     patch = fields.mouth_patch(points, 0.6)
-    pasted = frame.clone()
-    patch.paste(pasted, patch.cut(frame, 128), torch.ones(1, 1, 128, 128))
-    assert (pasted - frame).abs().mean() < 0.002
-    assert torch.equal(pasted[..., :40, :], frame[..., :40, :])  # far from the mouth: untouched
+    changed = frame.clone()
+    patch.add(changed, patch.cut(other, 128) - patch.cut(frame, 128))
+    middle = patch.cut(changed, 32)[..., 8:24, 8:24]
+    assert (middle - patch.cut(other, 32)[..., 8:24, 8:24]).abs().mean() < 0.01
+    assert torch.equal(changed[..., :40, :], frame[..., :40, :])  # far from the mouth: untouched
+
+
+@pytest.mark.parametrize("side", [96, 128, 200])
+def test_the_moved_mouth_is_the_moved_pictures_mouth_at_any_size(
+    geometry: Geometry, side: int
+) -> None:
+    decoder, photo = Decoder(width=8).eval(), picture(side)
+    source, points = face_points(geometry), face_points(geometry, yaw_deg=8)
+    with torch.no_grad():
+        seen = decoder.look(photo, source)
+        whole = decoder.compose(seen, points)  # untrained: nothing is painted
+        painted = decoder.paint_mouth(seen, points, decoder.move(seen, points))
+    assert (painted.patch.cut(whole, 128) - painted.warped).abs().mean() < 0.02
 
 
 def test_rigid_flow_of_a_shift_is_that_shift(geometry: Geometry) -> None:

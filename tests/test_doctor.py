@@ -1,3 +1,5 @@
+"""`vasa doctor`: each thing that can be wrong is seen and told with how to mend it."""
+
 from __future__ import annotations
 
 import importlib.metadata

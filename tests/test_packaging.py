@@ -1,3 +1,5 @@
+"""The wheel: what is in it, and that it runs outside the checkout."""
+
 from __future__ import annotations
 
 import shutil

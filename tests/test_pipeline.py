@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageDraw
 
 from vasa_cli.audio import load_audio
@@ -88,6 +89,52 @@ def test_same_inputs_and_seed_give_the_same_frames_and_another_seed_others(
     assert hashes[0] == hashes[1] != hashes[2]
     assert decoded_sha256(outputs[0].output) == decoded_sha256(outputs[1].output)
     assert outputs[0].seed == 7
+
+
+def test_the_number_of_threads_changes_neither_frames_nor_video(
+    renderer: Renderer, photo: Path, tmp_path: Path
+) -> None:
+    speech, threads = sound(tmp_path / "s.wav", 0.4), torch.get_num_threads()
+    results = []
+    try:
+        for n_threads in (1, 2, 4):
+            torch.set_num_threads(n_threads)
+            renderer._portraits.clear()  # the photo is read anew, too
+            output = tmp_path / f"{n_threads}.mp4"
+            results.append(renderer.render(photo, speech, output, options=SMALL))
+    finally:
+        torch.set_num_threads(threads)
+    assert len({r.frames_sha256 for r in results}) == 1
+    assert len({decoded_sha256(r.output) for r in results}) == 1
+
+
+# Peak kilobytes of this process and of the ffmpeg it ran.
+MEASURE = """
+import resource, sys
+from fractions import Fraction
+from pathlib import Path
+from vasa_cli import RenderOptions, Renderer
+options = RenderOptions(fps=Fraction(1), num_steps=1, guidance_audio=0.0)
+result = Renderer(device="cpu").render(Path(sys.argv[1]), Path(sys.argv[2]), options=options)
+who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+print(result.n_frames, sum(resource.getrusage(w).ru_maxrss for w in who))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no getrusage")
+def test_ten_minutes_take_no_more_memory_than_ten_seconds(photo: Path, tmp_path: Path) -> None:
+    # One frame a second keeps it short; all frames kept would still add 470 MB.
+    peaks = []
+    for seconds in (10, 600):
+        speech = sound(tmp_path / f"{seconds}.wav", seconds)
+        command = [sys.executable, "-c", MEASURE, str(photo), str(speech)]
+        n_frames, peak = subprocess.run(
+            command, check=True, capture_output=True, text=True
+        ).stdout.split()
+        assert int(n_frames) == seconds
+        peaks.append(int(peak))
+    assert peaks[1] < 1.1 * peaks[0]
 
 
 def test_speech_opens_the_mouth_and_silence_rests_it(renderer: Renderer) -> None:

@@ -7,6 +7,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Callable
 
+from vasa_cli.errors import UsageError
+
 SAMPLE_RATE = 16_000  # Hz, of all sound inside vasa
 MOTION_FPS = 25  # frames a second of all motion inside vasa
 N_LANDMARKS = 478  # MediaPipe's face mesh: 468 points and 10 iris points
@@ -44,6 +46,23 @@ class RenderOptions:
     certificate: Path | None = None  # PEM chain to sign with; None takes what `vasa keys init` made
     private_key: Path | None = None  # PEM, of the certificate
     ingredient: bool = False  # name the photo and its checksum in the signed manifest
+
+    def __post_init__(self) -> None:
+        """Refuses what no render could do.
+
+        Raises:
+            UsageError: an option outside its range, or two that exclude each other.
+        """
+        for name, (low, high) in (("size", SIZE_RANGE), ("fps", FPS_RANGE), ("crf", CRF_RANGE)):
+            if not low <= getattr(self, name) <= high:
+                raise UsageError(f"{name} {getattr(self, name)} is not in {low} to {high}")
+        for name, known in (("frame", FRAMES), ("provenance", PROVENANCE_MODES)):
+            if getattr(self, name) not in known:
+                raise UsageError(f"{name} {getattr(self, name)} is none of {', '.join(known)}")
+        if self.num_steps < 1 or (self.face is not None and self.face < 1):
+            raise UsageError("num_steps and face count from 1")
+        if self.face is not None and self.face_box is not None:
+            raise UsageError("give face or face_box, not both")
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ from typing import Callable, Protocol
 import torch
 from torch import Tensor
 
+from vasa_cli.models.denoiser import EARSHOT
+
 WINDOW, CONTEXT = 50, 10  # frames drawn at once, and frames of the past they join on to
 
 
@@ -118,7 +120,7 @@ def sample(
     """
     generator = torch.Generator().manual_seed(seed)
     n_windows = -(-n_frames // WINDOW)
-    wanted = 2 * (CONTEXT + n_windows * WINDOW)
+    wanted = 2 * (CONTEXT + n_windows * WINDOW) + EARSHOT  # the last frame hears what follows it
     speech = torch.cat([speech[:1].expand(2 * CONTEXT, -1), speech])[:wanted]
     if len(speech) < wanted:
         speech = torch.cat([speech, speech[-1:].expand(wanted - len(speech), -1)])
@@ -127,7 +129,7 @@ def sample(
         noise = torch.randn(1, WINDOW, motion_dim, generator=generator).to(speech.device)
         if liberty is not None:
             noise = noise * liberty
-        heard = speech[None, 2 * k * WINDOW : 2 * (k * WINDOW + CONTEXT + WINDOW)]
+        heard = speech[None, 2 * k * WINDOW : 2 * ((k + 1) * WINDOW + CONTEXT) + EARSHOT]
         past = torch.cat(drawn[-1:], 1)[:, -CONTEXT:]
         drawn.append(
             sample_window(

@@ -78,7 +78,11 @@ def read_clip(path: Path, reader: FaceReader, *, max_frames: int = 60) -> Clip |
                 return None
             face = max(faces, key=lambda f: f.height)
         points = reader.read_points(image, face)
-        face = following(points)
+        before, face = face, following(points)
+        height, width = image.shape[:2]
+        lost = not (0 < face.x < width and 0 < face.y < height)
+        if lost or not 0.6 < face.height / before.height < 1.6:
+            break
         window = window or reader.window(points)
         images.append(cut_square(image, window, SIDE))
         marks.append(window.to_crop(points))
@@ -111,7 +115,7 @@ def reenact(
         grid = fields.pixel_grid(SIDE, truth.device).expand(n, -1, -1, -1)
         made = {
             "still": clip.frames[:1].expand(n, -1, -1, -1),
-            "field": sample_moved(seen.expand(n).photo, field, grid),
+            "field": sample_moved(seen.expand(n).photo, field, grid, whole=True),
             "full": decoder.compose(seen.expand(n), points),
         }
         yield truth, points, made

@@ -26,9 +26,13 @@ from vasa_cli.models.encoder import (
 )
 from vasa_cli.models.fields import Patch, patch_around, turned_square
 
-SCORE_THRESHOLD = 0.66  # faces of validation portraits score from 0.75 in the whole picture
-TILE_THRESHOLD = 0.75  # in finer tiles, where texture without a face scores up to 0.70
-SURE_SCORE = 0.8  # below it, the picture is searched again in finer tiles
+SURE_SCORE = 0.8  # a face that scores so much is believed at once
+DOUBTFUL_SCORE = (
+    0.35  # one that scores less is forgotten at once; between them it is looked at again
+)
+SECOND_SCORE = 0.74  # what the second look must give; texture without a face reaches 0.70
+N_DOUBTFUL = 8  # second looks a level, best first
+SECOND_EXTENTS = (3.0, 2.0)  # sides of the squares looked at, in face heights; one of them must do
 TILE_LEVELS = (1, 2, 4)  # a picture is searched whole, then at twice and four times the resolution
 # pixels of the upright region around a face from which all crops of the encoder are cut
 REGION_SIDE = 512
@@ -54,6 +58,10 @@ class Window:
     y: float
     half: float
 
+    def from_crop(self, points: np.ndarray) -> np.ndarray:
+        """Points (..., 3) in crop units to pixels."""
+        return points * self.half + [self.x, self.y, 0.0]
+
     def to_crop(self, points: np.ndarray) -> np.ndarray:
         """Points (..., 3) in pixels to crop units."""
         return (points - [self.x, self.y, 0.0]) / self.half
@@ -77,16 +85,33 @@ class FaceReader:
     def detect(self, image: np.ndarray) -> list[Detection]:
         """Faces of a picture (H, W, 3) uint8, from left to right.
 
-        Finer tiles are searched only while nothing sure is found.
+        What is neither sure nor hopeless is looked at again by itself, at a better size and place.
+        Finer tiles are searched only while nothing was found.
         """
-        found: list[Detection] = []
         for level in TILE_LEVELS:
             if level > 1 and max(image.shape[:2]) < detector_model.SIDE * level / 2:
                 break
-            found += self._search(image, level)
-            if any(d.score > SURE_SCORE for d in found):
-                break
-        return sorted(without_doubles(found), key=lambda d: d.x)
+            seen = without_doubles(self._search(image, level))
+            sure = [face for face in seen if face.score >= SURE_SCORE]
+            for face in [face for face in seen if face.score < SURE_SCORE][:N_DOUBTFUL]:
+                sure += self._second_look(image, face)
+            if sure:
+                return sorted(without_doubles(sure), key=lambda d: d.x)
+        return []
+
+    def _second_look(self, image: np.ndarray, face: Detection) -> list[Detection]:
+        """The face again, found in squares around where it may be; nothing when it is not there."""
+        side = detector_model.SIDE
+        windows = [Window(face.x, face.y, face.height * extent / 2) for extent in SECOND_EXTENTS]
+        squares = np.stack([cut_square(image, window, side) for window in windows])
+        maps = self.detector(to_tensor(squares, self.device))
+        again = []
+        for window, boxes in zip(windows, decode_boxes(maps, threshold=SECOND_SCORE)):
+            unit = 2 * window.half / side
+            for x, y, height, score in boxes[:1].tolist():
+                place = (window.x - window.half + x * unit, window.y - window.half + y * unit)
+                again.append(Detection(*place, height * unit, score))
+        return sorted(again, key=lambda d: -d.score)[:1]
 
     def _search(self, image: np.ndarray, level: int) -> list[Detection]:
         """One pass over overlapping tiles, level x 256 pixels for the longer side."""
@@ -104,8 +129,7 @@ class FaceReader:
                 tiles.append(tile)
                 origins.append((left, top))
         maps = self.detector(to_tensor(np.stack(tiles), self.device))
-        threshold = SCORE_THRESHOLD if level == 1 else TILE_THRESHOLD
-        boxes = decode_boxes(maps, threshold=threshold)
+        boxes = decode_boxes(maps, threshold=DOUBTFUL_SCORE)
         return [
             Detection(
                 (float(b[0]) + left) / scale,
@@ -205,8 +229,9 @@ def cut_square(image: np.ndarray, window: Window, side: int) -> np.ndarray:
     height, width = image.shape[:2]
     left, right = window.x - window.half, window.x + window.half
     top, bottom = window.y - window.half, window.y + window.half
-    x0, y0 = max(0, int(np.floor(left)) - 2), max(0, int(np.floor(top)) - 2)
-    x1, y1 = min(width, int(np.ceil(right)) + 2), min(height, int(np.ceil(bottom)) + 2)
+    # at least a pixel of the picture, also where the window lies beside it
+    x0, y0 = (min(max(0, int(np.floor(v)) - 2), n - 1) for v, n in ((left, width), (top, height)))
+    x1, y1 = (max(1, min(n, int(np.ceil(v)) + 2)) for v, n in ((right, width), (bottom, height)))
     pads = [max(0, int(np.ceil(p)) + 2) for p in (-top, bottom - height, -left, right - width)]
     part = np.pad(
         image[y0:y1, x0:x1], ((pads[0], pads[1]), (pads[2], pads[3]), (0, 0)), mode="edge"

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vasa_cli.config import N_LANDMARKS
 from vasa_cli.errors import UsageError, WeightsError
 from vasa_cli.face import FaceReader
-from vasa_cli.geometry import Geometry
+from vasa_cli.geometry import N_DYNAMICS, N_HEAD_POSE, N_IDENTITY, Geometry
 from vasa_cli.models.audio_encoder import AudioEncoder
 from vasa_cli.models.blocks import channels_last_weights
 from vasa_cli.models.decoder import Decoder
@@ -23,7 +24,13 @@ from vasa_cli.speech import SpeechReader
 from vasa_cli.weights import find_weights_dir, load_weights
 
 Network = TypeVar("Network", bound=nn.Module)
-GEOMETRY_FIELDS = ("mean", "identity_basis", "dynamics_basis", "dynamics_limit")
+GEOMETRY_SHAPES = {
+    "mean": (N_LANDMARKS, 3),
+    "identity_basis": (N_LANDMARKS, 3, N_IDENTITY),
+    "dynamics_basis": (N_LANDMARKS, 3, N_DYNAMICS),
+    "dynamics_limit": (2, N_DYNAMICS),
+}
+GEOMETRY_FIELDS = tuple(GEOMETRY_SHAPES)
 SCALE_FIELDS = ("spread", "style_mean", "style_spread")
 
 
@@ -65,7 +72,8 @@ def fast_bf16(device: torch.device) -> bool:
     """
     if device.type != "cpu":
         return device.type == "cuda"
-    able = torch.cpu.get_capabilities()
+    capabilities = getattr(torch.cpu, "get_capabilities", None)  # old versions of torch lack it
+    able = capabilities() if capabilities else {}
     return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 
 
@@ -81,12 +89,8 @@ def build(
     try:
         network = make(**dims)
         network.load_state_dict({k: v.float() for k, v in tensors.items()})
-    except (TypeError, RuntimeError) as error:
-        detail = str(error).splitlines()[0]
-        raise WeightsError(
-            f"{name} weights in {weights_dir} are of another version ({detail});"
-            " run vasa weights verify"
-        ) from error
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise _other_version(name, weights_dir, str(error).partition("\n")[0]) from error
     return channels_last_weights(network.eval().requires_grad_(False)).to(device), others
 
 
@@ -96,11 +100,12 @@ def load_geometry(weights_dir: Path) -> Geometry:
     Raises: WeightsError when the file is not whole.
     """
     tensors, _ = load_weights("geometry", weights_dir=weights_dir)
-    missing = [f for f in GEOMETRY_FIELDS if f not in tensors]
-    if missing:
-        raise WeightsError(
-            f"geometry weights in {weights_dir} lack {', '.join(missing)}; run vasa weights verify"
-        )
+    for field, shape in GEOMETRY_SHAPES.items():
+        if field not in tensors:
+            raise _other_version("geometry", weights_dir, f"{field} is missing")
+        if tensors[field].shape != shape:
+            seen = f"{field} is {tuple(tensors[field].shape)}, not {shape}"
+            raise _other_version("geometry", weights_dir, seen)
     return Geometry(*(tensors[f].numpy().astype(np.float64) for f in GEOMETRY_FIELDS))
 
 
@@ -115,6 +120,9 @@ def load_models(weights_dir: Path | None, device: torch.device) -> Models:
     encoder, _ = build("encoder", FaceEncoder, folder, device)
     ear, _ = build("audio_encoder", AudioEncoder, folder, device)
     denoiser, scale = build("motion", Denoiser, folder, device)
+    spread = scale.get("spread")
+    if spread is None or spread.shape != (N_HEAD_POSE + N_DYNAMICS,):
+        raise _other_version("motion", folder, "spread is missing or of another length")
     decoder, _ = build("decoder", Decoder, folder, device)
     decoder.bf16 = fast_bf16(device)
     return Models(
@@ -122,7 +130,15 @@ def load_models(weights_dir: Path | None, device: torch.device) -> Models:
         geometry,
         SpeechReader(ear, device),
         denoiser,
-        scale["spread"].float(),
+        spread.float(),
         decoder,
         device,
+    )
+
+
+def _other_version(name: str, weights_dir: Path, seen: str) -> WeightsError:
+    """Whole files, but not this program's: `vasa weights verify` would find nothing wrong."""
+    return WeightsError(
+        f"{name} weights in {weights_dir} are of another version ({seen});"
+        " give the weights that came with this vasa"
     )

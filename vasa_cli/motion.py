@@ -11,7 +11,14 @@ import numpy as np
 
 from vasa_cli.config import MOTION_FPS
 from vasa_cli.errors import InputError
-from vasa_cli.geometry import EXPLICIT, N_DYNAMICS, N_HEAD_POSE, FaceCode, Geometry
+from vasa_cli.geometry import (
+    EXPLICIT,
+    N_DYNAMICS,
+    N_HEAD_POSE,
+    FaceCode,
+    Geometry,
+    join_inner_lips,
+)
 
 FORMAT = 1
 MOUTH_OPEN = EXPLICIT.index("mouth_open")
@@ -80,17 +87,19 @@ class Motion:
             with safe_open(str(path), framework="numpy") as file:
                 about = json.loads((file.metadata() or {}).get("vasa_motion", "{}"))
                 arrays = {key: file.get_tensor(key) for key in file.keys()}
-        except (OSError, SafetensorError) as error:
+                fps = Fraction(about.get("fps", 0))
+        except (OSError, ValueError, SafetensorError) as error:
             raise InputError(
-                f"{path} is not a motion file: {error}; make one with vasa motion"
+                f"{path} is not a motion file: {error}; make one with Motion.save"
             ) from error
         shapes = {key: value.shape[1:] for key, value in arrays.items()}
         expected = {"head_pose": (N_HEAD_POSE,), "dynamics": (N_DYNAMICS,)}
-        if about.get("format") != FORMAT or shapes != expected:
+        equal = len({len(value) for value in arrays.values()}) == 1
+        if about.get("format") != FORMAT or shapes != expected or not equal or fps <= 0:
             raise InputError(
-                f"{path} is not a motion file of format {FORMAT}; make one with vasa motion"
+                f"{path} is not a motion file of format {FORMAT}; make one with Motion.save"
             )
-        return Motion(arrays["head_pose"], arrays["dynamics"], Fraction(about["fps"]))
+        return Motion(arrays["head_pose"], arrays["dynamics"], fps)
 
 
 def liberty() -> np.ndarray:
@@ -104,7 +113,7 @@ def liberty() -> np.ndarray:
 def catmull_rom(values: np.ndarray, position: np.ndarray) -> np.ndarray:
     """Rows of `values` (T, D) at fractional positions (N,), by the Catmull-Rom cubic."""
     base = np.floor(position).astype(int)
-    t = (position - base)[:, None]
+    t = (position - base)[:, None].astype(values.dtype)
     p0, p1, p2, p3 = (values[np.clip(base + k, 0, len(values) - 1)] for k in (-1, 0, 1, 2))
     return 0.5 * (
         2 * p1
@@ -132,6 +141,8 @@ def resting_dynamics(code: FaceCode, limits: np.ndarray) -> np.ndarray:
 
 def perform(motion: Motion, code: FaceCode, geometry: Geometry) -> np.ndarray:
     """The points (T, 478, 3) in crop units of one face performing a motion."""
+    # a gap of the photo's lips that the bases leave over would keep them apart for ever
+    code = replace(code, detail=join_inner_lips(code.detail))
     head_pose = code.head_pose[None] + motion.head_pose
     head_pose[:, 5] = code.head_pose[5] * np.exp(motion.head_pose[:, 5])
     dynamics = resting_dynamics(code, geometry.dynamics_limit) + motion.dynamics

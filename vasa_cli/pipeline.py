@@ -28,7 +28,7 @@ from vasa_cli.watermark import Watermarker
 from vasa_cli.weights import find_weights_dir
 
 BATCH = 8  # frames drawn at once
-PORTRAITS_KEPT = 8
+PORTRAITS_KEPT = 3
 STYLE = (1.0, 0.5)  # liveliness of head and mouth, in standard deviations over filmed talkers
 TURNED_DEG = 45.0  # a photo turned further is warned about
 TINY_FACE_PX = 80.0  # as is a face smaller than this
@@ -98,7 +98,7 @@ class Renderer:
             duration_s=float(n_frames / options.fps),
             crf=options.crf,
             metadata=stamp.metadata,
-            threads=torch.get_num_threads(),
+            threads=1,  # x264's choices follow from their number; one keeps up with the networks
             finish=stamp.finish,
         ) as writer:
             for frame in self.draw(portrait, motion.resample(options.fps, n_frames), placement):
@@ -175,7 +175,7 @@ class Renderer:
     ) -> Iterator[np.ndarray]:
         """Finished frames (H, W, 3) uint8, one at a time."""
         models = self.models
-        seen = self.look(portrait, placement.side)
+        seen = self.look(portrait, placement)
         for start in range(0, len(motion), BATCH):
             part = Motion(
                 motion.head_pose[start : start + BATCH],
@@ -183,6 +183,7 @@ class Renderer:
                 motion.fps,
             )
             points = perform(part, portrait.code, models.geometry)
+            points = placement.window.to_crop(portrait.window.from_crop(points))
             drawn = models.decoder.compose(
                 seen.expand(len(part)), torch.from_numpy(points).float().to(models.device)
             )
@@ -190,10 +191,10 @@ class Renderer:
             for square in pixels.permute(0, 2, 3, 1).cpu().numpy():
                 yield placement.finish(square)
 
-    def look(self, portrait: Portrait, side: int) -> Appearance:
+    def look(self, portrait: Portrait, placement: Placement) -> Appearance:
         """What the decoder needs of a photo, at the size at which it draws."""
-        square = cut_square(portrait.picture, portrait.window, side)
-        points = torch.from_numpy(portrait.window.to_crop(portrait.points)).float()[None]
+        square = cut_square(portrait.picture, placement.window, placement.side)
+        points = torch.from_numpy(placement.window.to_crop(portrait.points)).float()[None]
         return self.models.decoder.look(
             to_tensor(square[None], self.models.device), points.to(self.models.device)
         )

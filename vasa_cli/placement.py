@@ -24,6 +24,7 @@ class Placement:
     width: int
     height: int
     side: int
+    window: Window  # what of the photo the square shows, to the pixel
     # (height, width, 3) uint8; None where the square is the frame
     background: np.ndarray | None = None
     left: int = 0
@@ -68,12 +69,15 @@ def place(picture: np.ndarray, window: Window, options: RenderOptions) -> Placem
     """The placement that the options ask for."""
     if options.frame == "face":
         side = even(options.size)
-        return Placement(side, side, side)
+        return Placement(side, side, side, window)
     scale = options.size / max(picture.shape[:2])
     height, width = (even(n * scale) for n in picture.shape[:2])
+    across, down = width / picture.shape[1], height / picture.shape[0]
     background = np.asarray(
         Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS)
     )
-    shown = max(8, round(2 * window.half * scale))
-    left, top = (round((centre - window.half) * scale) for centre in (window.x, window.y))
-    return Placement(width, height, max(shown, SMALLEST_SIDE), background, left, top, shown)
+    shown = max(8, round(2 * window.half * across))
+    left, top = round((window.x - window.half) * across), round((window.y - window.half) * down)
+    window = Window((left + shown / 2) / across, (top + shown / 2) / down, shown / across / 2)
+    side = max(shown, SMALLEST_SIDE)
+    return Placement(width, height, side, window, background, left, top, shown)

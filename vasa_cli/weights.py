@@ -150,6 +150,7 @@ def save_weights(
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         save_file(plain, temporary, metadata=metadata)
+        temporary.chmod(0o644)  # safetensors lets only its owner read it
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -124,10 +124,13 @@ def check_torch() -> Iterator[Check]:
         yield Check("torch runs", FAIL, f"{type(error).__name__}: {error}", "install torch again")
         return
     yield Check("cpu threads", OK, f"{torch.get_num_threads()}")
-    if torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        yield Check("cpu bf16", OK, "fast")
+    try:
+        from vasa_cli.loading import fast_bf16
+    except ImportError:
+        pass  # the package that is missing has a line of its own
     else:
-        yield Check("cpu bf16", OK, "not fast here; float32 is used")
+        fast = fast_bf16(torch.device("cpu"))
+        yield Check("cpu bf16", OK, "fast" if fast else "not fast here; float32 is used")
     devices = ["cpu"]
     if torch.cuda.is_available():
         devices.append(f"cuda ({torch.cuda.get_device_name()})")

@@ -196,15 +196,12 @@ def encoder(data: Path, cache: Path, output: Path, **settings: Any) -> None:
     )
 
 
-@train.command(
-    epilog="\b\nExample:\n  vasa train decoder --data clips/ --judge mobilefacenet.ckpt"
-)
+@train.command(epilog="\b\nExample:\n  vasa train decoder --data clips/ --judge mobilefacenet.ckpt")
 @shared_options(minutes=60, batch=8, width=32)
 @click.option(
     "--judge",
-    required=True,
     type=click.Path(path_type=Path),
-    help="MobileFaceNet checkpoint for the perceptual loss.",
+    help="MobileFaceNet checkpoint for a perceptual loss, as the weights here had; none without.",
 )
 @click.option(
     "--gan-from",
@@ -257,11 +254,14 @@ def motion(data: Path, cache: Path, output: Path, layers: int, **settings: Any) 
     from vasa_cli.training import motion as training
     from vasa_cli.training import motion_data
     from vasa_cli.training import prepare as preparation
+    from vasa_cli.weights import load_manifest
 
     learned = load_geometry(output)
     ear, _ = build("audio_encoder", AudioEncoder, output, torch.device("cpu"))
+    made_with = load_manifest(output).files  # takes fitted with other weights are of no use
+    key = made_with["geometry"].sha256[:6] + made_with["audio_encoder"].sha256[:6]
     takes = motion_data.gather(
-        preparation.labelled(data, cache), learned, SpeechReader(ear), cache / "motion"
+        preparation.labelled(data, cache), learned, SpeechReader(ear), cache / "motion" / key
     )
     made, scale = training.train(
         cache / "runs" / "motion", takes, learned, n_layers=layers, report=tell, **settings

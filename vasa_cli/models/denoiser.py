@@ -79,7 +79,9 @@ class Denoiser(nn.Module):
         x = x + marked[:, None] * self.past
         x = x + waves(torch.arange(n_frames, device=x.device).float() - n_past, x.shape[-1])
         x = x + (self.level(waves(level * 100, x.shape[-1])) + self.style(style))[:, None]
-        x = x + (self.silence if speech is None else self.hear(within_earshot(speech)))
+        x = x + (
+            self.silence if speech is None else self.hear(within_earshot(speech)[:, :n_frames])
+        )
         return self.clean(self.layers(x, src_key_padding_mask=padding)[:, n_past:]).float()
 
 

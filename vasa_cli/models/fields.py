@@ -94,18 +94,14 @@ class Patch:
         flat = points[..., :2] @ self.affine[:, :, :2].transpose(1, 2) + self.affine[:, None, :, 2]
         return torch.cat([flat, points[..., 2:] * self.half[:, None, None]], -1)
 
-    def paste(self, frame: Tensor, colour: Tensor, alpha: Tensor) -> None:
-        """Blend what was drawn into frames (B, 3, S, S), in place, around each square only.
-
-        Args: colour (B, 3, s, s); alpha (B, 1, s, s).
-        """
+    def add(self, frame: Tensor, change: Tensor) -> None:
+        """Add changes (B, 3, s, s) to frames (B, 3, S, S), in place, around each square only."""
         side = frame.shape[-1]
         inverse = torch.linalg.inv(self.affine[:, :, :2])
         inverse = torch.cat([inverse, -inverse @ self.affine[:, :, 2:]], 2)
         reach = self.affine[:, :, :2].abs().sum(2)  # (B, 2) half extents along the picture's axes
         low = ((self.affine[:, :, 2] - reach + 1) / 2 * side).floor().long().clamp(0, side - 1)
         high = ((self.affine[:, :, 2] + reach + 1) / 2 * side).ceil().long().clamp(1, side)
-        layers = torch.cat([colour, alpha], 1)
         line = (torch.arange(side, device=frame.device) + 0.5) / side * 2 - 1
         for b, ((x0, y0), (x1, y1)) in enumerate(zip(low.tolist(), high.tolist())):
             x, y = line[x0:x1], line[y0:y1]
@@ -113,10 +109,8 @@ class Patch:
             grid = torch.stack(
                 [m[i, 0] * x + (m[i, 1] * y + m[i, 2])[:, None] for i in range(2)], -1
             )
-            drawn = F.grid_sample(layers[b : b + 1], grid[None], align_corners=False)[0]
-            inside = (grid.abs().amax(-1) < 1).to(drawn.dtype)
-            region = frame[b, :, y0:y1, x0:x1]
-            region += (drawn[:3] - region) * (drawn[3:] * inside)
+            drawn = F.grid_sample(change[b : b + 1], grid[None], align_corners=False)[0]
+            frame[b, :, y0:y1, x0:x1] += drawn
 
 
 def turned_square(centre: Tensor, half: Tensor, turn: Tensor, *, mirrored: bool = False) -> Patch:

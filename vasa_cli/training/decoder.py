@@ -90,16 +90,18 @@ def draw_crops(decoder: Decoder, seen: Appearance, pair: Pair, field: MotionFiel
     return found
 
 
-def crop_loss(crop: Crop, judge: FaceFeatures, *, perceptual: float) -> Tensor:
-    """L1, Laplacian and perceptual distance of what is composed; needless alpha costs."""
+def crop_loss(crop: Crop, judge: FaceFeatures | None, *, perceptual: float) -> Tensor:
+    """L1, Laplacian and perceptual distance of what is composed; needless changes cost."""
     made, truth, valid = crop.painted.composed, crop.truth, crop.valid
     whole_valid = valid.mean((1, 2, 3), keepdim=True) > 0.98
     loss = masked_mean((made - truth).abs(), valid)
     loss = loss + 1.5 * masked_mean((laplacian(made) - laplacian(truth)).abs(), valid)
     warp_error = (crop.painted.warped - truth).abs()
     loss = loss + 0.3 * masked_mean(warp_error, valid)
-    needless = crop.painted.alpha * torch.exp(-20 * warp_error.mean(1, keepdim=True)).detach()
+    needless = crop.painted.change.abs() * torch.exp(-20 * warp_error).detach()
     loss = loss + 0.02 * needless.mean()
+    if judge is None:
+        return loss
     distance = judge.distance(channels_last(made), channels_last(truth))
     return loss + perceptual * (distance * whole_valid.flatten()).mean()
 
@@ -154,14 +156,16 @@ def make_team(*, width: int, rate: float, device: str) -> Team:
     critics = channels_last_weights(critics).to(device)
     return Team(
         decoder,
-        Average(decoder),
+        Average(decoder, decay=0.995),
         critics,
         torch.optim.AdamW(decoder.parameters(), lr=rate, betas=(0.9, 0.99), weight_decay=0.01),
         torch.optim.AdamW(critics.parameters(), lr=rate, betas=(0.5, 0.99), weight_decay=0.01),
     )
 
 
-def step(team: Team, pair: Pair, judge: FaceFeatures, run: Run, *, gan: float) -> dict[str, float]:
+def step(
+    team: Team, pair: Pair, judge: FaceFeatures | None, run: Run, *, gan: float
+) -> dict[str, float]:
     """One update of the generator and, when the GAN is on, of its critics.
 
     Returns: the figures for the log.
@@ -219,7 +223,7 @@ def train(
     cache: Path,
     geometry: Geometry,
     *,
-    judge: Path,
+    judge: Path | None,
     minutes: float,
     device: str,
     batch: int,
@@ -236,7 +240,7 @@ def train(
     run = Run(folder, minutes, device, report=report, max_steps=max_steps)
     team = make_team(width=width, rate=rate, device=device)
     run.resume(team.parts())
-    features = channels_last_weights(load_features(judge)).to(device)
+    features = channels_last_weights(load_features(judge)).to(device) if judge else None
     pictures, clips = (
         PairSampler(c, geometry, validation=False, seed=run.step) for c in crops.load_all(cache)
     )

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from vasa_cli.face import SCORE_THRESHOLD, to_tensor
+from vasa_cli.face import SECOND_SCORE, to_tensor
 from vasa_cli.models.blocks import channels_last, channels_last_weights
 from vasa_cli.models.detector import REFERENCE_SIZE, SIDE, STRIDE, FaceDetector, decode_boxes
 from vasa_cli.training import augment, crops
@@ -196,7 +196,7 @@ def detect(detector: FaceDetector, pictures: Tensor, *, at_once: int = 32) -> li
     found: list[np.ndarray] = []
     for part in pictures.split(at_once):
         maps = detector(channels_last(part.to(device)))
-        found += [b.cpu().numpy() for b in decode_boxes(maps, threshold=SCORE_THRESHOLD)]
+        found += [b.cpu().numpy() for b in decode_boxes(maps, threshold=SECOND_SCORE)]
     return found
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vasa_cli.diffusion import CONTEXT, WINDOW, add_noise, sample
 from vasa_cli.geometry import N_DYNAMICS, N_HEAD_POSE, Geometry
-from vasa_cli.models.denoiser import Denoiser
+from vasa_cli.models.denoiser import EARSHOT, Denoiser
 from vasa_cli.motion import MOUTH_OPEN
 from vasa_cli.training.loop import Average, Run, learning_rate, set_learning_rate
 from vasa_cli.training.motion_data import MIN_SYNC, SYNC_NEEDS_FRAMES, Take
@@ -56,7 +56,8 @@ def liveliness(motion: np.ndarray) -> np.ndarray:
 def measure_scale(takes: list[Take]) -> Scale:
     """The spread of all takes' motion, and of the liveliness of real ones."""
     every = np.concatenate([t.motion for t in takes])
-    styles = np.stack([liveliness(t.motion) for t in takes if t.real])
+    filmed = [t for t in takes if t.real] or takes
+    styles = np.stack([liveliness(t.motion) for t in filmed])
     spread = torch.from_numpy(every.std(0) + 1e-4)
     return Scale(
         spread,
@@ -114,7 +115,8 @@ class WindowSampler:
         elif start > 0:
             past = motion[start : start + 1].expand(CONTEXT, -1) * float(self.rng.random() < 0.5)
         heard = torch.from_numpy(take.speech)
-        index = torch.arange(2 * (start - CONTEXT), 2 * (start + WINDOW)).clamp(0, len(heard) - 1)
+        index = torch.arange(2 * (start - CONTEXT), 2 * (start + WINDOW) + EARSHOT)
+        index = index.clamp(0, len(heard) - 1)
         style = torch.from_numpy(liveliness(take.motion)).float()
         style = (style - self.scale.style_mean) / self.scale.style_spread
         padding = torch.arange(CONTEXT + WINDOW) >= CONTEXT + valid
@@ -195,7 +197,8 @@ def train(
         optimiser.step()
         average.update(model, run.step)
         run.step += 1
-        mean = float(loss) if mean == 0 else 0.98 * mean + 0.02 * float(loss)
+        now = float(loss.detach())
+        mean = now if mean == 0 else 0.98 * mean + 0.02 * now
         if run.step % 100 == 0:
             figures: dict[str, float] = {}
             if run.step % 500 == 0:

@@ -21,7 +21,7 @@ from vasa_cli.training.data import Item, load_labels
 ENERGY_COLUMN = N_CLASSES  # of stacked speech features
 MIN_FOUND = 0.9  # share of frames with a face
 MIN_FRAMES = 20
-LAGS = range(-4, 5)  # frames by which lips may lead or trail the sound
+LAGS = range(-2, 3)  # frames by which lips may lead or trail the sound
 MIN_SYNC = 0.12  # longer clips whose lips follow their sound less are not trained on for lips
 SYNC_NEEDS_FRAMES = 75  # what counts as longer
 
@@ -111,4 +111,6 @@ def gather(items: list[Item], geometry: Geometry, reader: SpeechReader, store: P
                 continue
             about = (item.path.name, item.validation, item.kind == "real")
             takes.append(Take(*about, kept["motion"], kept["speech"], float(kept["sync"])))
+    if not any(take for take in takes if not take.validation):
+        raise InputError("no clip to learn motion from: none has both a face throughout and sound")
     return takes

@@ -59,7 +59,7 @@ class PairSampler:
         self.turn = np.arctan2(across[:, 2], across[:, 0])
         rows = np.flatnonzero(source.validation == validation)
         groups = self._groups(source, rows)
-        self.real = [g for g in groups if source.real[g[0]]]
+        self.real = [g for g in groups if source.real[g[0]]] or groups
         self.made = [g for g in groups if not source.real[g[0]]] or self.real
 
     @staticmethod

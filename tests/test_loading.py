@@ -86,7 +86,7 @@ def test_motion_weights_without_their_scale_are_refused(
 ) -> None:
     replace(fake_weights_dir, "geometry", shaped())
     monkeypatch.setattr(loading, "build", lambda name, *rest: (nn.Identity(), extra))
-    with pytest.raises(WeightsError, match="motion weights in .* spread is missing"):
+    with pytest.raises(WeightsError, match="motion weights in .*spread is missing"):
         load_models(fake_weights_dir, CPU)
 
 

@@ -61,7 +61,7 @@ def tell(line: str) -> None:
 def keep(
     name: str, network: Any, output: Path, *, data: Path, extra: dict[str, Any] | None = None
 ) -> None:
-    """Write a trained network, half precision, and bring the manifest up to date."""
+    """Write a trained network in half precision and bring the manifest up to date."""
     import torch
 
     from vasa_cli import __version__
@@ -209,7 +209,27 @@ def encoder(data: Path, cache: Path, output: Path, **settings: Any) -> None:
     show_default=True,
     help="Share of the run after which the critics join.",
 )
-def decoder(data: Path, cache: Path, output: Path, **settings: Any) -> None:
+@click.option(
+    "--only",
+    "parts",
+    multiple=True,
+    type=click.Choice(["motion", "mouth", "eye"]),
+    help="Train only this part; may be repeated.",
+)
+@click.option(
+    "--afresh",
+    multiple=True,
+    type=click.Choice(["motion", "mouth", "eye"]),
+    help="Let this part begin anew; may be repeated.",
+)
+def decoder(
+    data: Path,
+    cache: Path,
+    output: Path,
+    parts: tuple[str, ...],
+    afresh: tuple[str, ...],
+    **settings: Any,
+) -> None:
     """Train the decoder on pairs of frames."""
     from vasa_cli.loading import load_geometry
     from vasa_cli.training import decoder as training
@@ -217,7 +237,14 @@ def decoder(data: Path, cache: Path, output: Path, **settings: Any) -> None:
     learned = load_geometry(output)
     gan_starts = settings.pop("gan_from")
     made = training.train(
-        cache / "runs" / "decoder", cache, learned, gan_starts=gan_starts, report=tell, **settings
+        cache / "runs" / "decoder",
+        cache,
+        learned,
+        gan_starts=gan_starts,
+        parts=parts or training.PARTS,
+        afresh=afresh,
+        report=tell,
+        **settings,
     )
     keep("decoder", made, output, data=data)
 

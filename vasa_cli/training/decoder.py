@@ -28,6 +28,9 @@ from vasa_cli.training.loop import Average, Run, learning_rate, set_learning_rat
 from vasa_cli.training.pairs import Pair, PairSampler
 
 WHOLE_SIDE = 160  # pixels at which the moved photo as a whole is compared
+PARTS = ("motion", "mouth", "eye")
+LOSS_WEIGHTS = {"whole": 2.0, "mouth": 1.5, "left": 0.5, "right": 0.5}
+PERCEPTUAL = {"mouth": 0.4, "left": 0.3, "right": 0.3}
 GAN_STARTS = 0.35  # share of the run after which the discriminators join
 PICTURES_EVERY = 5  # one step in so many trains on still pairs
 
@@ -72,21 +75,20 @@ def masked_mean(error: Tensor, weight: Tensor) -> Tensor:
     return (error * weight).sum() / (weight.sum() * error.shape[1]).clamp_min(1.0)
 
 
-def draw_crops(decoder: Decoder, seen: Appearance, pair: Pair, field: MotionField) -> list[Crop]:
-    """Mouth, left eye, right eye of a batch."""
-    jobs = [(decoder.paint_mouth(seen, pair.points, field), MOUTH_SIDE, "mouth")]
-    jobs += [
-        (decoder.paint_eye(seen, pair.points, field, eye), EYE_SIDE, eye)
-        for eye in ("left", "right")
-    ]
-    found = []
-    for painted, side, name in jobs:
+def draw_crops(
+    decoder: Decoder, seen: Appearance, pair: Pair, field: MotionField, parts: tuple[str, ...]
+) -> dict[str, Crop]:
+    """Those of mouth, left eye and right eye of a batch whose generators are in training."""
+    found = {}
+    for name in ("mouth",) * ("mouth" in parts) + ("left", "right") * ("eye" in parts):
         if name == "mouth":
+            painted, side = decoder.paint_mouth(seen, pair.points, field), MOUTH_SIDE
             maps = fields.mouth_maps(pair.points, painted.patch, side // 2)
         else:
+            painted, side = decoder.paint_eye(seen, pair.points, field, name), EYE_SIDE
             maps = fields.eye_maps(pair.points, name, painted.patch, side // 2)
         valid = F.grid_sample(pair.valid, painted.patch.grid(side), align_corners=False)
-        found.append(Crop(painted, painted.patch.cut(pair.target, side), valid, maps))
+        found[name] = Crop(painted, painted.patch.cut(pair.target, side), valid, maps)
     return found
 
 
@@ -164,58 +166,76 @@ def make_team(*, width: int, rate: float, device: str) -> Team:
 
 
 def step(
-    team: Team, pair: Pair, judge: FaceFeatures | None, run: Run, *, gan: float
+    team: Team,
+    pair: Pair,
+    judge: FaceFeatures | None,
+    run: Run,
+    *,
+    gan: float,
+    parts: tuple[str, ...] = PARTS,
 ) -> dict[str, float]:
-    """One update of the generator and, when the GAN is on, of its critics.
+    """One update of the parts in training and, when the GAN is on, of their critics.
 
     Returns: the figures for the log.
     """
     seen = team.decoder.look(pair.photo, pair.source)
-    field = team.decoder.move(seen, pair.points)
-    drawn = draw_crops(team.decoder, seen, pair, field)
-    whole = whole_loss(seen, pair, field)
+    losses: dict[str, Tensor] = {}
+    with torch.set_grad_enabled("motion" in parts):
+        field = team.decoder.move(seen, pair.points)
+        if "motion" in parts:
+            losses["whole"] = whole_loss(seen, pair, field)
+    drawn = draw_crops(team.decoder, seen, pair, field, parts)
     with run.autocast():
-        mouth = crop_loss(drawn[0], judge, perceptual=0.6)
-        left, right = (crop_loss(eye, judge, perceptual=0.5) for eye in drawn[1:])
-        eyes = (left + right) / 2
-        loss = 2 * whole + 1.5 * mouth + eyes
-        adversarial = torch.zeros((), device=loss.device)
-        if gan > 0:
-            for crop, name in zip(drawn, ("mouth", "eye", "eye")):
-                score = team.critics[name](crop.painted.composed, crop.maps)
-                adversarial = adversarial - score.mean() * (1.0 if name == "mouth" else 0.5)
-            loss = loss + gan * adversarial
+        for name, crop in drawn.items():
+            losses[name] = crop_loss(crop, judge, perceptual=PERCEPTUAL[name])
+            if gan > 0:
+                score = team.critics[critic_of(name)](crop.painted.composed, crop.maps)
+                losses[f"fool_{name}"] = -score.mean()
+        weights = LOSS_WEIGHTS | {f"fool_{n}": gan * LOSS_WEIGHTS[n] for n in drawn}
+        loss = torch.stack([weights[name] * value for name, value in losses.items()]).sum()
     team.optimiser.zero_grad()
     loss.backward()
     torch.nn.utils.clip_grad_norm_(team.decoder.parameters(), 1.0)
     team.optimiser.step()
-    figures = {
-        "whole": float(whole.detach()),
-        "mouth": float(mouth.detach()),
-        "eyes": float(eyes.detach()),
-    }
+    figures = {name: float(value.detach()) for name, value in losses.items()}
     if gan > 0:
         figures["critics"] = teach_critics(team, drawn, run)
     return figures
 
 
-def teach_critics(team: Team, drawn: list[Crop], run: Run) -> float:
+def critic_of(name: str) -> str:
+    """Which critic looks at a crop; one looks at both eyes."""
+    return "mouth" if name == "mouth" else "eye"
+
+
+def teach_critics(team: Team, drawn: dict[str, Crop], run: Run) -> float:
     """Hinge loss on real and drawn crops; those beyond the camera's view are not shown."""
+    losses: list[Tensor] = []
     with run.autocast():
-        loss = torch.zeros((), device=drawn[0].truth.device)
-        for crop, name in zip(drawn, ("mouth", "eye", "eye")):
-            keep = crop.valid.mean((1, 2, 3)) > 0.98
+        for name, crop in drawn.items():
+            keep, critic = crop.valid.mean((1, 2, 3)) > 0.98, team.critics[critic_of(name)]
             if keep.sum() < 2:
                 continue
             maps, made = crop.maps[keep], crop.painted.composed.detach()[keep]
-            loss = loss + hinge(team.critics[name](crop.truth[keep], maps), real=True)
-            loss = loss + hinge(team.critics[name](made, maps), real=False)
-    if not loss.requires_grad:
+            losses.append(hinge(critic(crop.truth[keep], maps), real=True))
+            losses.append(hinge(critic(made, maps), real=False))
+    if not losses:
         return 0.0
+    loss = torch.stack(losses).mean()
     team.critic_optimiser.zero_grad()
     loss.backward()
     team.critic_optimiser.step()
-    return float(loss.detach()) / 6
+    return float(loss.detach())
+
+
+def start_afresh(team: Team, names: tuple[str, ...]) -> None:
+    """Forget what some parts have learned."""
+    fresh = Decoder(width=team.decoder.width)
+    for name in names:
+        for holder in (team.decoder, team.average.module):
+            getattr(holder, name).load_state_dict(getattr(fresh, name).state_dict())
+        for parameter in getattr(team.decoder, name).parameters():
+            team.optimiser.state.pop(parameter, None)
 
 
 def train(
@@ -230,16 +250,21 @@ def train(
     width: int,
     rate: float = 5e-4,
     gan_starts: float = GAN_STARTS,
+    parts: tuple[str, ...] = PARTS,
+    afresh: tuple[str, ...] = (),
     report: Callable[[str], None] = print,
     max_steps: int = 10**9,
 ) -> Decoder:
     """Train until the time is over; the averaged decoder.
 
+    Args: parts: which of motion field, mouth and eye are trained, the others stay as they are;
+        afresh: which of them begin anew.
     Raises: InputError when the judge's checkpoint or the crops are missing.
     """
     run = Run(folder, minutes, device, report=report, max_steps=max_steps)
     team = make_team(width=width, rate=rate, device=device)
     run.resume(team.parts())
+    start_afresh(team, afresh)
     features = channels_last_weights(load_features(judge)).to(device) if judge else None
     pictures, clips = (
         PairSampler(c, geometry, validation=False, seed=run.step) for c in crops.load_all(cache)
@@ -253,7 +278,7 @@ def train(
         source, n = (pictures, batch // 2) if stills else (clips, batch)
         pair = to_device(source.draw(n), device)
         gan = 0.05 * min(1.0, (done - gan_starts) / 0.05) if done > gan_starts else 0.0
-        for key, value in step(team, pair, features, run, gan=gan).items():
+        for key, value in step(team, pair, features, run, gan=gan, parts=parts).items():
             means[key] = 0.97 * means.get(key, value) + 0.03 * value
         team.average.update(team.decoder, run.step)
         run.step += 1

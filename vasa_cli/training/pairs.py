@@ -18,9 +18,9 @@ from vasa_cli.training.crops import Crops
 CHOICES = (
     ("closed_to_open", 0.38),
     ("open_to_closed", 0.12),
-    ("open_to_shut_eyes", 0.12),
+    ("open_to_shut_eyes", 0.22),
     ("turned", 0.13),
-    ("any", 0.25),
+    ("any", 0.15),
 )
 CANDIDATES = 8
 REAL_SHARE = 0.65  # of clips that were filmed

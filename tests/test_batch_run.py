@@ -427,7 +427,14 @@ def test_kill_9_at_any_moment_leaves_nothing_false(lot: Lot) -> None:
 def test_ctrl_c_ends_workers_and_puts_their_jobs_back(lot: Lot) -> None:
     lot.photo("slow")
     command = lot.command(lot.manifest([{"id": "a", "photo": "slow.png"}, {"id": "b"}]))
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # a background shell hands down an ignored SIGINT
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     until(lambda: _n_running(lot) == 1)
     until(lambda: (lot.weights_dir / "notes" / "tried-a.mp4").exists())
     process.send_signal(signal.SIGINT)

@@ -10,7 +10,14 @@ import pytest
 
 from vasa_cli.errors import InputError
 from vasa_cli.geometry import N_DYNAMICS, FaceCode
-from vasa_cli.motion import MOUTH_OPEN, Motion, from_video, resting_dynamics, without_gaps
+from vasa_cli.motion import (
+    MOUTH_OPEN,
+    Motion,
+    from_video,
+    rest_in_silence,
+    resting_dynamics,
+    without_gaps,
+)
 
 
 def wave(n_frames: int, fps: int = 25) -> Motion:
@@ -75,3 +82,14 @@ def test_gaps_are_filled_straight() -> None:
     motion, found = wave(5), np.array([True, False, False, True, True])
     filled = without_gaps(motion, found)
     assert np.allclose(np.diff(filled.head_pose[:4, 0], 2), 0)
+
+
+def test_lips_meet_in_a_lasting_silence_and_not_in_a_short_one() -> None:
+    motion = Motion(np.zeros((60, 6)), np.ones((60, N_DYNAMICS)))
+    silence = np.zeros(60)
+    silence[20:50] = 1.0
+    silence[8:10] = 1.0
+    rested = rest_in_silence(motion, silence).dynamics
+    assert (rested[25:45, MOUTH_OPEN] == 0).all()
+    assert (rested[:14, MOUTH_OPEN] == 1).all() and rested[-1, MOUTH_OPEN] == 1
+    assert np.array_equal(np.delete(rested, MOUTH_OPEN, 1), np.ones((60, N_DYNAMICS - 1)))

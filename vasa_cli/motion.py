@@ -28,6 +28,9 @@ LIDS = (EXPLICIT.index("lid_right"), EXPLICIT.index("lid_left"))
 # at 0.35.
 FREE = EXPLICIT[:4] + ("brow_height",)
 FACE_LIBERTY = 0.2
+LIDS_LIBERTY = 1.75  # blinks are rare, and the sampler is shy of what is rare: 2 a minute at 1.0
+SILENCE_FRAMES = 7  # a silence must last about so long to rest the mouth
+SILENCE_FROM, SILENCE_SURE = 0.5, 0.85  # mean posterior at which the lips begin to meet, and meet
 KEPT_EXPRESSION = 0.6  # share of the photo's own expression that stays while it speaks
 
 
@@ -107,6 +110,7 @@ def liberty() -> np.ndarray:
     share = np.full(N_HEAD_POSE + N_DYNAMICS, FACE_LIBERTY, np.float32)
     share[:N_HEAD_POSE] = 1.0
     share[[N_HEAD_POSE + EXPLICIT.index(name) for name in FREE]] = 1.0
+    share[[N_HEAD_POSE + k for k in LIDS]] = LIDS_LIBERTY
     return share
 
 
@@ -137,6 +141,20 @@ def resting_dynamics(code: FaceCode, limits: np.ndarray) -> np.ndarray:
     rest = rest * kept
     rest[MOUTH_OPEN] = 0.0
     return rest
+
+
+def rest_in_silence(motion: Motion, silence: np.ndarray) -> Motion:
+    """The same motion with the lips together where the ear is sure that nobody speaks.
+
+    Args: silence (T,) the ear's posterior of silence, one a frame.
+    """
+    reach = np.ones(SILENCE_FRAMES) / SILENCE_FRAMES
+    padded = np.pad(silence, SILENCE_FRAMES // 2, mode="edge")
+    lasting = np.convolve(padded, reach, mode="valid")[: len(motion)]
+    gate = np.clip((lasting - SILENCE_FROM) / (SILENCE_SURE - SILENCE_FROM), 0, 1)
+    dynamics = motion.dynamics.copy()
+    dynamics[:, MOUTH_OPEN] *= 1 - gate
+    return replace(motion, dynamics=dynamics)
 
 
 def perform(motion: Motion, code: FaceCode, geometry: Geometry) -> np.ndarray:

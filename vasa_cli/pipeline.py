@@ -21,7 +21,8 @@ from vasa_cli.geometry import N_DYNAMICS, N_HEAD_POSE, FaceCode
 from vasa_cli.label import Label
 from vasa_cli.loading import Models, choose_device, load_models
 from vasa_cli.models.decoder import Appearance
-from vasa_cli.motion import Motion, liberty, perform
+from vasa_cli.models.audio_encoder import SILENCE
+from vasa_cli.motion import Motion, liberty, perform, rest_in_silence
 from vasa_cli.placement import Placement, place
 from vasa_cli.provenance import Stamp
 from vasa_cli.watermark import Watermarker
@@ -152,7 +153,8 @@ class Renderer:
     ) -> Motion:
         """The motion of a speech at 25 frames a second, by seed."""
         models = self.models
-        speech = torch.from_numpy(models.ear.read(audio).stacked()).to(models.device)
+        heard = models.ear.read(audio)
+        speech = torch.from_numpy(heard.stacked()).to(models.device)
         n_frames = -(-len(speech) // 2)
         drawn = diffusion.sample(
             models.denoiser,
@@ -167,7 +169,9 @@ class Renderer:
             progress=lambda done: progress(done, n_frames),
         )
         motion = (drawn.cpu() * models.motion_spread).numpy()
-        return Motion(motion[:, :N_HEAD_POSE], motion[:, N_HEAD_POSE:])
+        silence = np.append(heard.phones[:, SILENCE], heard.phones[-1:, SILENCE])
+        silence = silence[: 2 * n_frames].reshape(n_frames, 2).mean(1)
+        return rest_in_silence(Motion(motion[:, :N_HEAD_POSE], motion[:, N_HEAD_POSE:]), silence)
 
     @torch.inference_mode()
     def draw(

@@ -32,7 +32,7 @@ N_FFT = 512
 WINDOW_LENGTH = 400  # samples of the FFT that the window lets through
 MEL_RANGE_HZ = (60.0, 7600.0)
 PITCH_RANGE_HZ = (60.0, 600.0)
-BLOCK_FRAMES = 1500  # feature frames at a time: 30 s
+BLOCK_FRAMES = 250  # feature frames at a time: 5 s
 
 _SAMPLES_PER_FRAME = SAMPLE_RATE // FEATURE_FPS
 _PITCH_WINDOW = 1024  # samples

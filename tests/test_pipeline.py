@@ -97,8 +97,9 @@ from fractions import Fraction
 from pathlib import Path
 from vasa_cli import RenderOptions, Renderer
 fps = Fraction(sys.argv[3])
-options = RenderOptions(fps=fps, size=384, num_steps=1, guidance_audio=0.0)
-result = Renderer(device="cpu").render(Path(sys.argv[1]), Path(sys.argv[2]), options=options)
+options = RenderOptions(fps=fps, size=384, num_steps=1, guidance_audio=0)
+photo, speech = map(Path, sys.argv[1:3])
+result = Renderer(device="cpu").render(photo, speech, options=options)
 who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
 print(result.n_frames, sum(resource.getrusage(w).ru_maxrss for w in who))
 """
@@ -107,8 +108,8 @@ print(result.n_frames, sum(resource.getrusage(w).ru_maxrss for w in who))
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no getrusage")
 def test_ten_minutes_take_no_more_memory_than_ten_seconds(photo: Path, tmp_path: Path) -> None:
-    # One frame a second keeps ten minutes short; all frames kept would still add 265 MB. Ten seconds
-    # get all their frames, so that both runs are long enough for the allocator to settle.
+    # One frame a second keeps ten minutes short; all frames kept would still add 265 MB.
+    # Ten seconds get all their frames: both runs are long enough for the allocator to settle.
     peaks = []
     for seconds, fps in ((10, 25), (600, 1)):
         speech = sound(tmp_path / f"{seconds}.wav", seconds)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from vasa_cli.errors import InputError
 from vasa_cli.geometry import N_DYNAMICS, FaceCode
 from vasa_cli.motion import (
     MOUTH_OPEN,
@@ -45,21 +43,6 @@ def test_resampling_to_its_own_rate_changes_nothing() -> None:
 
 def test_one_frame_can_be_resampled() -> None:
     assert len(wave(1).resample(Fraction(60), 3)) == 3
-
-
-def test_a_file_gives_back_what_was_saved(tmp_path: Path) -> None:
-    motion = wave(30)
-    motion.save(tmp_path / "m.safetensors", metadata={"seed": "3"})
-    again = Motion.load(tmp_path / "m.safetensors")
-    assert np.allclose(again.dynamics, motion.dynamics, atol=1e-6) and again.fps == motion.fps
-
-
-@pytest.mark.parametrize("content", [b"", b"no motion"])
-def test_what_is_no_motion_file_is_refused(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "m.safetensors"
-    path.write_bytes(content)
-    with pytest.raises(InputError, match="m.safetensors is not a motion file"):
-        Motion.load(path)
 
 
 def test_rest_closes_the_lips_and_softens_the_expression() -> None:

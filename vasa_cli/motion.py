@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 
 from vasa_cli.config import MOTION_FPS
-from vasa_cli.errors import InputError
 from vasa_cli.geometry import (
     EXPLICIT,
     N_DYNAMICS,
@@ -20,7 +17,6 @@ from vasa_cli.geometry import (
     join_inner_lips,
 )
 
-FORMAT = 1
 MOUTH_OPEN = EXPLICIT.index("mouth_open")
 LIDS = (EXPLICIT.index("lid_right"), EXPLICIT.index("lid_left"))
 # The sampler is free with head, gaze, lids and brows; the rest of the face, lips above all, follows
@@ -62,47 +58,6 @@ class Motion:
         both = np.concatenate([self.head_pose, self.dynamics], 1)
         both = catmull_rom(both, np.clip(position, 0, len(self) - 1))
         return Motion(both[:, :N_HEAD_POSE], both[:, N_HEAD_POSE:], fps)
-
-    def save(self, path: Path, *, metadata: dict[str, str] | None = None) -> None:
-        """Write as safetensors with JSON metadata."""
-        from safetensors.numpy import save_file
-
-        about = {
-            "format": FORMAT,
-            "fps": str(self.fps),
-            "units": "degrees; crop units; log distance; standard deviations",
-        }
-        arrays = {
-            "head_pose": self.head_pose.astype(np.float32),
-            "dynamics": self.dynamics.astype(np.float32),
-        }
-        save_file(arrays, str(path), metadata={"vasa_motion": json.dumps(about | (metadata or {}))})
-
-    @staticmethod
-    def load(path: Path) -> Motion:
-        """Read what `save` wrote.
-
-        Raises: InputError when the file is missing or is not a motion file of this format.
-        """
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(str(path), framework="numpy") as file:
-                about = json.loads((file.metadata() or {}).get("vasa_motion", "{}"))
-                arrays = {key: file.get_tensor(key) for key in file.keys()}
-                fps = Fraction(about.get("fps", 0))
-        except (OSError, ValueError, SafetensorError) as error:
-            raise InputError(
-                f"{path} is not a motion file: {error}; make one with Motion.save"
-            ) from error
-        shapes = {key: value.shape[1:] for key, value in arrays.items()}
-        expected = {"head_pose": (N_HEAD_POSE,), "dynamics": (N_DYNAMICS,)}
-        equal = len({len(value) for value in arrays.values()}) == 1
-        if about.get("format") != FORMAT or shapes != expected or not equal or fps <= 0:
-            raise InputError(
-                f"{path} is not a motion file of format {FORMAT}; make one with Motion.save"
-            )
-        return Motion(arrays["head_pose"], arrays["dynamics"], fps)
 
 
 def liberty() -> np.ndarray:

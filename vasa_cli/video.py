@@ -24,6 +24,12 @@ METADATA_KEYS = frozenset(
     "title artist album_artist composer album date comment genre copyright description synopsis"
     " lyrics grouping show network episode_id keywords".split()
 )
+# An example of each kind of output, and what it is called.
+OUTPUTS = {
+    ".mp4": ("video.mp4", "MP4"),
+    ".safetensors": ("motion.safetensors", "motion as safetensors"),
+    ".csv": ("motion.csv", "blend shapes as CSV"),
+}
 AUDIO_BITRATE = "160k"
 # The cap of 48 kHz and two channels, in words that leave all rates below as they are.
 _AUDIO_FORMAT = (
@@ -39,17 +45,19 @@ def default_output(speech: Path) -> Path:
     return speech.with_suffix(".mp4")
 
 
-def check_output(path: Path, *, force: bool, inputs: tuple[Path, ...] = ()) -> None:
+def check_output(
+    path: Path, *, force: bool, inputs: tuple[Path, ...] = (), suffix: str = ".mp4"
+) -> None:
     """Refuse, before any work is done, an output that could not be written at its end.
 
     Raises:
-        UsageError: a folder, not named .mp4, in a missing or read-only folder, one of the inputs,
-            or there already without `force`.
+        UsageError: a folder, without the suffix, in a missing or read-only folder, one of the
+            inputs, or there already without `force`.
     """
     try:
         if path.exists() and any(i.exists() and path.samefile(i) for i in inputs):
             raise UsageError(f"output {path} is also an input; name another file with -o")
-        _check_output(path, force)
+        _check_output(path, force, suffix)
         _partial_path(path).exists()  # raises where the system cannot hold so long a name
     except OSError as error:
         raise UsageError(f"output {path} cannot be used: {error.strerror}; name another") from error
@@ -260,13 +268,14 @@ class VideoWriter:
         )
 
 
-def _check_output(path: Path, force: bool) -> None:
+def _check_output(path: Path, force: bool, suffix: str) -> None:
+    example, written = OUTPUTS[suffix]
     if path.is_dir():
-        raise UsageError(f"output {path} is a folder; name a file in it, as {path / 'video.mp4'}")
-    if path.suffix.lower() != ".mp4":
+        raise UsageError(f"output {path} is a folder; name a file in it, as {path / example}")
+    if path.suffix.lower() != suffix:
         seen = f"ends in {path.suffix}" if path.suffix else "has no ending"
         raise UsageError(
-            f"output {path} {seen}, and vasa writes MP4; name it {path.with_suffix('.mp4')}"
+            f"output {path} {seen}, and vasa writes {written}; name it {path.with_suffix(suffix)}"
         )
     folder = path.parent
     if not folder.exists():

@@ -21,6 +21,7 @@ COMMANDS = {
     "render": "vasa_cli.cli.render:render",
     "doctor": "vasa_cli.cli.doctor:doctor",
     "weights": "vasa_cli.cli.weights:weights",
+    "motion": "vasa_cli.cli.motion:motion",
     "batch": "vasa_cli.cli.batch:batch",
     "compare": "vasa_cli.cli.compare:compare",
     "evaluate": "vasa_cli.cli.evaluate:evaluate",

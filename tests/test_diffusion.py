@@ -11,6 +11,7 @@ from vasa_cli.diffusion import (
     WINDOW,
     Denoise,
     add_noise,
+    joined,
     noise_share,
     sample,
     signal_share,
@@ -134,3 +135,45 @@ def test_without_liberty_no_seed_matters_and_with_it_each_does() -> None:
     with torch.inference_mode():
         assert torch.equal(sampled(1, torch.zeros(DIM)), sampled(2, torch.zeros(DIM)))
         assert not torch.equal(sampled(1, free), sampled(2, free))
+
+
+def test_a_window_that_goes_on_as_the_past_did_is_left_alone() -> None:
+    line = torch.arange(CONTEXT + WINDOW).float()[None, :, None].expand(-1, -1, DIM)
+    window = line[:, CONTEXT:]
+    assert torch.allclose(joined(line[:, :CONTEXT], window, torch.full((DIM,), 8.0)), window)
+
+
+def test_a_step_between_windows_is_spread_over_the_frames_it_is_given() -> None:
+    settling = torch.tensor([4.0, 8.0, 20.0, 20.0, 20.0, 40.0])
+    past, window = torch.zeros(1, CONTEXT, DIM), torch.ones(1, WINDOW, DIM)
+    whole = torch.cat([past, joined(past, window, settling)], 1)[0]
+    steepest = whole.diff(dim=0).abs().amax(0)
+    assert torch.all(steepest < 1.6 / settling)  # half a cosine's is pi / 2 over its length
+    assert torch.all(whole.diff(dim=0) >= 0)
+    for column, frames in enumerate(settling.int().tolist()):
+        assert torch.equal(whole[CONTEXT + frames :, column], torch.ones(WINDOW - frames))
+
+
+def test_windows_are_joined_from_the_second_on() -> None:
+    def denoise(
+        noisy: Tensor, level: Tensor, *, past: Tensor, speech: Tensor | None, style: Tensor
+    ) -> Tensor:
+        return torch.full_like(noisy, 1.0) - past.mean(1, keepdim=True)  # 1, 0, 1, ...
+
+    def sampled(settling: Tensor | None) -> Tensor:
+        return sample(
+            denoise,
+            torch.zeros(4 * WINDOW, FEATURES),
+            n_frames=2 * WINDOW,
+            motion_dim=DIM,
+            style=torch.zeros(1, 2),
+            seed=0,
+            num_steps=2,
+            guidance_audio=0.0,
+            settling=settling,
+        )
+
+    apart, met = sampled(None), sampled(torch.full((DIM,), 10.0))
+    assert apart[WINDOW] == pytest.approx(torch.zeros(DIM), abs=1e-5)
+    assert torch.allclose(met[: WINDOW + 1], torch.ones(WINDOW + 1, DIM), atol=1e-5)
+    assert torch.allclose(met[WINDOW + 10 :], apart[WINDOW + 10 :], atol=1e-5)

@@ -96,6 +96,20 @@ def sample_window(
     return x
 
 
+def joined(past: Tensor, window: Tensor, settling: Tensor) -> Tensor:
+    """The window (1, T, D) brought to where the past (1, P, D) leads, P at least 2.
+
+    The denoiser sees the past but need not meet it. The step that is left between them is taken out
+    of the window's first frames, less and less, so that no frame moves faster than its neighbours.
+
+    Args: settling (D,) frames after which a column is as sampled.
+    """
+    pace = (past[:, -1] - past[:, -2] + window[:, 1] - window[:, 0]) / 2  # (1, D)
+    step = past[:, -1] + pace - window[:, 0]
+    age = torch.arange(window.shape[1], device=window.device)[:, None] / settling  # (T, D)
+    return window + step[:, None] * (1 + torch.cos(torch.pi * age.clamp(max=1))) / 2
+
+
 def sample(
     denoise: Denoise,
     speech: Tensor,
@@ -107,6 +121,7 @@ def sample(
     num_steps: int,
     guidance_audio: float,
     liberty: Tensor | None = None,
+    settling: Tensor | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Tensor:
     """Motion (n_frames, motion_dim) for speech features, window after window.
@@ -116,7 +131,8 @@ def sample(
 
     Args: speech (T, F) at two a frame, its end repeated where it is short; style (1, S); liberty
         (motion_dim,) scales the noise of each column: 1 samples it, towards 0 it is what the sound
-        makes most likely; progress is told the frames that are done.
+        makes most likely; settling (motion_dim,) frames in which a step between windows is taken
+        out, see `joined`; progress is told the frames that are done.
     """
     generator = torch.Generator().manual_seed(seed)
     n_windows = -(-n_frames // WINDOW)
@@ -131,16 +147,17 @@ def sample(
             noise = noise * liberty
         heard = speech[None, 2 * k * WINDOW : 2 * ((k + 1) * WINDOW + CONTEXT) + EARSHOT]
         past = torch.cat(drawn[-1:], 1)[:, -CONTEXT:]
-        drawn.append(
-            sample_window(
-                denoise,
-                noise,
-                past=past,
-                speech=heard,
-                style=style,
-                num_steps=num_steps,
-                guidance_audio=guidance_audio,
-            )
+        window = sample_window(
+            denoise,
+            noise,
+            past=past,
+            speech=heard,
+            style=style,
+            num_steps=num_steps,
+            guidance_audio=guidance_audio,
         )
+        if settling is not None and k > 0:  # before the first window nothing was seen
+            window = joined(past, window, settling)
+        drawn.append(window)
         progress(min((k + 1) * WINDOW, n_frames))
     return torch.cat(drawn[1:], 1)[0, :n_frames]

@@ -25,6 +25,9 @@ LIDS = (EXPLICIT.index("lid_right"), EXPLICIT.index("lid_left"))
 FREE = EXPLICIT[:4] + ("brow_height",)
 FACE_LIBERTY = 0.2
 LIDS_LIBERTY = 1.75  # blinks are rare, and the sampler is shy of what is rare: 2 a minute at 1.0
+# Frames over which a step between two sampled windows is taken out: the head is slow and any step
+# of it is seen, the face is quick and must not lose a closure of the lips.
+HEAD_SETTLES, FACE_SETTLES = 20, 5
 SILENCE_FRAMES = 7  # a silence must last about so long to rest the mouth
 SILENCE_FROM, SILENCE_SURE = 0.5, 0.85  # mean posterior at which the lips begin to meet, and meet
 KEPT_EXPRESSION = 0.6  # share of the photo's own expression that stays while it speaks
@@ -67,6 +70,13 @@ def liberty() -> np.ndarray:
     share[[N_HEAD_POSE + EXPLICIT.index(name) for name in FREE]] = 1.0
     share[[N_HEAD_POSE + k for k in LIDS]] = LIDS_LIBERTY
     return share
+
+
+def settling() -> np.ndarray:
+    """Frames over which each column of head pose and dynamics meets what was, (6 + N_DYNAMICS,)."""
+    frames = np.full(N_HEAD_POSE + N_DYNAMICS, FACE_SETTLES, np.float32)
+    frames[:N_HEAD_POSE] = HEAD_SETTLES
+    return frames
 
 
 def catmull_rom(values: np.ndarray, position: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ from vasa_cli.label import Label
 from vasa_cli.loading import Models, choose_device, load_models
 from vasa_cli.models.decoder import Appearance
 from vasa_cli.models.audio_encoder import SILENCE
-from vasa_cli.motion import Motion, liberty, perform, rest_in_silence
+from vasa_cli.motion import Motion, liberty, perform, rest_in_silence, settling
 from vasa_cli.placement import Placement, place
 from vasa_cli.provenance import Stamp
 from vasa_cli.watermark import Watermarker
@@ -166,6 +166,7 @@ class Renderer:
             num_steps=options.num_steps,
             guidance_audio=options.guidance_audio,
             liberty=torch.from_numpy(liberty()).to(models.device),
+            settling=torch.from_numpy(settling()).to(models.device),
             progress=lambda done: progress(done, n_frames),
         )
         motion = (drawn.cpu() * models.motion_spread).numpy()

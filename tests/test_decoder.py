@@ -10,7 +10,7 @@ from torch import Tensor
 from vasa_cli.geometry import Geometry
 from vasa_cli.loading import load_geometry
 from vasa_cli.models import fields
-from vasa_cli.models.decoder import Decoder
+from vasa_cli.models.decoder import Decoder, sample_moved
 from vasa_cli.weights import find_weights_dir
 
 
@@ -55,14 +55,22 @@ def test_points_go_into_a_square_and_back(geometry: Geometry) -> None:
     assert torch.allclose(patch.from_square_3d(patch.to_square_3d(points)), points, atol=1e-5)
 
 
-def test_a_change_lands_where_it_was_cut_from(geometry: Geometry) -> None:
+def test_a_square_lands_where_it_was_cut_from(geometry: Geometry) -> None:
     points, frame, other = face_points(geometry), picture(256), picture(256, seed=1)
     patch = fields.mouth_patch(points, 0.6)
-    changed = frame.clone()
-    patch.add(changed, patch.cut(other, 128) - patch.cut(frame, 128))
-    middle = patch.cut(changed, 32)[..., 8:24, 8:24]
-    assert (middle - patch.cut(other, 32)[..., 8:24, 8:24]).abs().mean() < 0.01
-    assert torch.equal(changed[..., :40, :], frame[..., :40, :])  # far from the mouth: untouched
+    laid, share = frame.clone(), torch.ones(1, 1, 192, 192)
+    patch.put(laid, patch.cut(other, 192), share)
+    middle = patch.cut(laid, 32)[..., 4:28, 4:28]
+    assert (middle - patch.cut(other, 32)[..., 4:28, 4:28]).abs().mean() < 0.01
+    assert torch.equal(laid[..., :40, :], frame[..., :40, :])  # far from the mouth: untouched
+
+
+def test_a_square_with_no_share_leaves_the_frame_alone(geometry: Geometry) -> None:
+    points, frame = face_points(geometry), picture(256)
+    nothing = torch.zeros(1, 1, 128, 128)
+    laid = frame.clone()
+    fields.mouth_patch(points, 0.6).put(laid, nothing.expand(-1, 3, -1, -1), nothing)
+    assert torch.equal(laid, frame)
 
 
 @pytest.mark.parametrize("side", [96, 128, 200])
@@ -73,9 +81,11 @@ def test_the_moved_mouth_is_the_moved_pictures_mouth_at_any_size(
     source, points = face_points(geometry), face_points(geometry, yaw_deg=8)
     with torch.no_grad():
         seen = decoder.look(photo, source)
-        whole = decoder.compose(seen, points)  # untrained: nothing is painted
-        painted = decoder.paint_mouth(seen, points, decoder.move(seen, points))
-    assert (painted.patch.cut(whole, 128) - painted.warped).abs().mean() < 0.02
+        field = decoder.move(seen, points)
+        grid = fields.pixel_grid(side)
+        moved = sample_moved(photo, field, grid, whole=True)
+        painted = decoder.paint_mouth(seen, points, field)
+    assert (painted.patch.cut(moved, 128) - painted.warped).abs().mean() < 0.02
 
 
 def test_rigid_flow_of_a_shift_is_that_shift(geometry: Geometry) -> None:

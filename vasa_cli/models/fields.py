@@ -94,8 +94,11 @@ class Patch:
         flat = points[..., :2] @ self.affine[:, :, :2].transpose(1, 2) + self.affine[:, None, :, 2]
         return torch.cat([flat, points[..., 2:] * self.half[:, None, None]], -1)
 
-    def add(self, frame: Tensor, change: Tensor) -> None:
-        """Add changes (B, 3, s, s) to frames (B, 3, S, S), in place, around each square only."""
+    def put(self, frame: Tensor, drawn: Tensor, share: Tensor) -> None:
+        """Lay squares into frames (B, 3, S, S), in place, around each square only.
+
+        Args: drawn (B, 3, s, s), already multiplied by its share; share (B, 1, s, s).
+        """
         side = frame.shape[-1]
         inverse = torch.linalg.inv(self.affine[:, :, :2])
         inverse = torch.cat([inverse, -inverse @ self.affine[:, :, 2:]], 2)
@@ -103,14 +106,15 @@ class Patch:
         low = ((self.affine[:, :, 2] - reach + 1) / 2 * side).floor().long().clamp(0, side - 1)
         high = ((self.affine[:, :, 2] + reach + 1) / 2 * side).ceil().long().clamp(1, side)
         line = (torch.arange(side, device=frame.device) + 0.5) / side * 2 - 1
+        both = torch.cat([drawn, share], 1)
         for b, ((x0, y0), (x1, y1)) in enumerate(zip(low.tolist(), high.tolist())):
             x, y = line[x0:x1], line[y0:y1]
             m = inverse[b]
             grid = torch.stack(
                 [m[i, 0] * x + (m[i, 1] * y + m[i, 2])[:, None] for i in range(2)], -1
             )
-            drawn = F.grid_sample(change[b : b + 1], grid[None], align_corners=False)[0]
-            frame[b, :, y0:y1, x0:x1] += drawn
+            laid = F.grid_sample(both[b : b + 1], grid[None], align_corners=False)[0]
+            frame[b, :, y0:y1, x0:x1].mul_(1 - laid[3:]).add_(laid[:3])
 
 
 def turned_square(centre: Tensor, half: Tensor, turn: Tensor, *, mirrored: bool = False) -> Patch:
@@ -169,38 +173,6 @@ def outline_maps(points: Tensor, side: int) -> Tensor:
     grid = pixel_grid(side, points.device).reshape(1, -1, 2)
     maps = [torch.tanh(signed_distance(points[:, index, :2], grid) * 8) for index in OUTLINES]
     return torch.stack(maps, 1).unflatten(2, (side, side))
-
-
-def mouth_maps(points: Tensor, patch: Patch, side: int) -> Tensor:
-    """Where lips, skull and chin are in a mouth's square, (B, 5, side, side).
-
-    Soft distance to the inner and the outer lips, x and y from the nose, y from the chin.
-    """
-    own = pixel_grid(side, points.device).reshape(1, -1, 2)
-    local = patch.to_square(points[..., :2])
-    inner = torch.tanh(signed_distance(local[:, INNER_LIPS], own) * 6)
-    outer = torch.tanh(signed_distance(local[:, OUTER_LIPS], own) * 6)
-    nose, chin = local[:, [2, 97, 326]].mean(1)[:, None], local[:, [152, 175]].mean(1)[:, None]
-    rows = [
-        inner,
-        outer,
-        own[..., 0] - nose[..., 0],
-        own[..., 1] - nose[..., 1],
-        own[..., 1] - chin[..., 1],
-    ]
-    return torch.stack(rows, 1).unflatten(2, (side, side))
-
-
-def eye_maps(points: Tensor, eye: str, patch: Patch, side: int) -> Tensor:
-    """(B, 3, side, side): soft distance to the lids, to the iris's edge, and across the iris."""
-    own = pixel_grid(side, points.device).reshape(1, -1, 2)
-    local = patch.to_square(points[..., :2])
-    lids = torch.tanh(signed_distance(local[:, EYE_OUTLINES[eye]], own) * 6)
-    iris = local[:, IRISES[eye]]
-    radius = (iris[:, 1:] - iris[:, :1]).norm(dim=-1).mean(1, keepdim=True)
-    from_centre = (own - iris[:, :1]).norm(dim=-1)
-    rows = [lids, torch.tanh((from_centre - radius) * 8), from_centre]
-    return torch.stack(rows, 1).unflatten(2, (side, side))
 
 
 def candidate_flows(

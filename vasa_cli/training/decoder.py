@@ -3,64 +3,93 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.parametrizations import spectral_norm
 
 from vasa_cli.geometry import Geometry
 from vasa_cli.models import fields
 from vasa_cli.models.blocks import channels_last, channels_last_weights, conv
 from vasa_cli.models.decoder import (
     EYE_SIDE,
+    EYES,
     MOUTH_SIDE,
     Appearance,
     Decoder,
     MotionField,
     Painted,
+    eye_shape,
+    mouth_shape,
+    resized,
     sample_moved,
 )
-from vasa_cli.training import crops
+from vasa_cli.models.layers import N_MAPS, Shape
+from vasa_cli.training import crops, shut
 from vasa_cli.training.features import FaceFeatures, load_features
-from vasa_cli.training.loop import Average, Run, learning_rate, set_learning_rate
+from vasa_cli.training.loop import Ahead, Average, Run, learning_rate, set_learning_rate
 from vasa_cli.training.pairs import Pair, PairSampler
 
 WHOLE_SIDE = 160  # pixels at which the moved photo as a whole is compared
 PARTS = ("motion", "mouth", "eye")
 LOSS_WEIGHTS = {"whole": 2.0, "mouth": 1.5, "left": 0.5, "right": 0.5}
 PERCEPTUAL = {"mouth": 0.4, "left": 0.3, "right": 0.3}
+OPEN_WEIGHT = 3.0  # of what opens, besides 1 for all pixels
+GAN_WEIGHT, MATCHING_WEIGHT = 0.06, 0.6
+GAN_RAMP = 0.05  # share of the run over which the critics are let in
 GAN_STARTS = 0.35  # share of the run after which the discriminators join
-PICTURES_EVERY = 5  # one step in so many trains on still pairs
+EYES_EVERY = 2  # the generator of the eyes learns faster than that of the mouth
+PICTURES_EVERY = 3  # one step in so many trains on still pairs
 
 
 class PatchDiscriminator(nn.Module):
-    """A crop with its landmark maps to a map of realness, (B, 1, s / 8, s / 8)."""
+    """A crop with its maps to a map of realness, (B, 1, s / 8, s / 8), and its inner maps."""
 
     def __init__(self, n_maps: int, *, width: int = 48) -> None:
         super().__init__()
         w = width
-        self.layers = nn.Sequential(
-            conv(12 + n_maps, w),
-            conv(w, 2 * w, stride=2),
-            conv(2 * w, 3 * w, stride=2),
-            nn.Conv2d(3 * w, 1, 3, 1, 1),
+        self.layers = nn.ModuleList(
+            [conv(12 + n_maps, w), conv(w, 2 * w, stride=2), conv(2 * w, 3 * w, stride=2)]
         )
+        self.leave = nn.Conv2d(3 * w, 1, 3, 1, 1)
+        for layer in [block[0] for block in self.layers] + [self.leave]:  # type: ignore[index]
+            spectral_norm(layer)
 
-    def forward(self, picture: Tensor, maps: Tensor) -> Tensor:
-        x = torch.cat([F.pixel_unshuffle(picture, 2), maps], 1)
-        return self.layers(channels_last(x)).float()
+    def forward(self, picture: Tensor, maps: Tensor) -> tuple[Tensor, list[Tensor]]:
+        x = channels_last(torch.cat([F.pixel_unshuffle(picture, 2), maps], 1))
+        inner = []
+        for layer in self.layers:
+            x = layer(x)
+            inner.append(x)
+        return self.leave(x).float(), inner
 
 
 @dataclass(frozen=True)
 class Crop:
-    """One local generator's work beside the truth."""
+    """One local generator's work beside the truth, at the generator's own size."""
 
-    painted: Painted
+    made: Tensor  # (B, 3, s, s)
+    layered: Tensor  # (B, 3, s, s)
+    change: Tensor  # (B, 3, s, s)
     truth: Tensor  # (B, 3, s, s)
     valid: Tensor  # (B, 1, s, s)
-    maps: Tensor  # (B, n, s / 2, s / 2)
+    maps: Tensor  # (B, N_MAPS, s / 2, s / 2), the last of them 1 where it is open
+
+    @classmethod
+    def of(cls, painted: Painted, shape: Shape, pair: Pair, side: int) -> Crop:
+        columns = shape.columns(side // 2)
+        return cls(
+            resized(painted.composed, side),
+            resized(painted.layered, side),
+            resized(painted.change, side),
+            shape.patch.cut(pair.target, side),
+            F.grid_sample(pair.valid, shape.patch.grid(side), align_corners=False),
+            shape.maps(columns, shape.opening(columns)),
+        )
 
 
 def laplacian(image: Tensor) -> Tensor:
@@ -80,28 +109,28 @@ def draw_crops(
 ) -> dict[str, Crop]:
     """Those of mouth, left eye and right eye of a batch whose generators are in training."""
     found = {}
-    for name in ("mouth",) * ("mouth" in parts) + ("left", "right") * ("eye" in parts):
-        if name == "mouth":
-            painted, side = decoder.paint_mouth(seen, pair.points, field), MOUTH_SIDE
-            maps = fields.mouth_maps(pair.points, painted.patch, side // 2)
-        else:
-            painted, side = decoder.paint_eye(seen, pair.points, field, name), EYE_SIDE
-            maps = fields.eye_maps(pair.points, name, painted.patch, side // 2)
-        valid = F.grid_sample(pair.valid, painted.patch.grid(side), align_corners=False)
-        found[name] = Crop(painted, painted.patch.cut(pair.target, side), valid, maps)
+    if "mouth" in parts:
+        painted = decoder.paint_mouth(seen, pair.points, field)
+        found["mouth"] = Crop.of(painted, mouth_shape(pair.points), pair, MOUTH_SIDE)
+    if "eye" in parts:
+        for name, painted in zip(EYES, decoder.paint_eyes(seen, pair.points, field)):
+            found[name] = Crop.of(painted, eye_shape(pair.points, name), pair, EYE_SIDE)
     return found
 
 
 def crop_loss(crop: Crop, judge: FaceFeatures | None, *, perceptual: float) -> Tensor:
-    """L1, Laplacian and perceptual distance of what is composed; needless changes cost."""
-    made, truth, valid = crop.painted.composed, crop.truth, crop.valid
-    whole_valid = valid.mean((1, 2, 3), keepdim=True) > 0.98
-    loss = masked_mean((made - truth).abs(), valid)
-    loss = loss + 1.5 * masked_mean((laplacian(made) - laplacian(truth)).abs(), valid)
-    warp_error = (crop.painted.warped - truth).abs()
-    loss = loss + 0.3 * masked_mean(warp_error, valid)
-    needless = crop.painted.change.abs() * torch.exp(-20 * warp_error).detach()
-    loss = loss + 0.02 * needless.mean()
+    """L1, Laplacian and perceptual distance of what is composed; needless changes cost.
+
+    What opens counts most: it is what the layers cannot know.
+    """
+    made, truth = crop.made, crop.truth
+    whole_valid = crop.valid.mean((1, 2, 3), keepdim=True) > 0.98
+    opening = resized(F.max_pool2d(crop.maps[:, -1:], 5, 1, 2), made.shape[-1])
+    weight = crop.valid * (1 + OPEN_WEIGHT * opening)
+    loss = masked_mean((made - truth).abs(), weight)
+    loss = loss + 1.5 * masked_mean((laplacian(made) - laplacian(truth)).abs(), weight)
+    needless = crop.change.abs() * torch.exp(-20 * (crop.layered - truth).abs())
+    loss = loss + 0.05 * needless.mean()
     if judge is None:
         return loss
     distance = judge.distance(channels_last(made), channels_last(truth))
@@ -154,7 +183,7 @@ def make_team(*, width: int, rate: float, device: str) -> Team:
     """A decoder with fresh weights, its critics and their optimisers, on a device."""
     decoder = channels_last_weights(Decoder(width=width)).to(device)
     decoder.bf16 = True
-    critics = nn.ModuleDict({"mouth": PatchDiscriminator(5), "eye": PatchDiscriminator(3)})
+    critics = nn.ModuleDict({n: PatchDiscriminator(N_MAPS) for n in ("mouth", "eye")})
     critics = channels_last_weights(critics).to(device)
     return Team(
         decoder,
@@ -185,13 +214,15 @@ def step(
         if "motion" in parts:
             losses["whole"] = whole_loss(seen, pair, field)
     drawn = draw_crops(team.decoder, seen, pair, field, parts)
+    weights = dict(LOSS_WEIGHTS)
     with run.autocast():
         for name, crop in drawn.items():
             losses[name] = crop_loss(crop, judge, perceptual=PERCEPTUAL[name])
             if gan > 0:
-                score = team.critics[critic_of(name)](crop.painted.composed, crop.maps)
-                losses[f"fool_{name}"] = -score.mean()
-        weights = LOSS_WEIGHTS | {f"fool_{n}": gan * LOSS_WEIGHTS[n] for n in drawn}
+                fool, match = fooling(team.critics[critic_of(name)], crop)
+                losses[f"fool_{name}"], losses[f"match_{name}"] = fool, match
+                weights[f"fool_{name}"] = gan * GAN_WEIGHT * LOSS_WEIGHTS[name]
+                weights[f"match_{name}"] = gan * MATCHING_WEIGHT * LOSS_WEIGHTS[name]
         loss = torch.stack([weights[name] * value for name, value in losses.items()]).sum()
     team.optimiser.zero_grad()
     loss.backward()
@@ -201,6 +232,18 @@ def step(
     if gan > 0:
         figures["critics"] = teach_critics(team, drawn, run)
     return figures
+
+
+def fooling(critic: nn.Module, crop: Crop) -> tuple[Tensor, Tensor]:
+    """How far a critic is from believing drawn crops, and how far its inner maps are from real."""
+    critic.requires_grad_(False)
+    score, ours = critic(crop.made, crop.maps)
+    with torch.no_grad():
+        theirs = critic(crop.truth, crop.maps)[1]
+    critic.requires_grad_(True)
+    valid = crop.valid.mean((1, 2, 3)) > 0.98
+    match = sum(((a - b).abs().mean((1, 2, 3)) * valid).mean() for a, b in zip(ours, theirs))
+    return -score.mean(), torch.as_tensor(match)
 
 
 def critic_of(name: str) -> str:
@@ -216,9 +259,9 @@ def teach_critics(team: Team, drawn: dict[str, Crop], run: Run) -> float:
             keep, critic = crop.valid.mean((1, 2, 3)) > 0.98, team.critics[critic_of(name)]
             if keep.sum() < 2:
                 continue
-            maps, made = crop.maps[keep], crop.painted.composed.detach()[keep]
-            losses.append(hinge(critic(crop.truth[keep], maps), real=True))
-            losses.append(hinge(critic(made, maps), real=False))
+            maps, made = crop.maps[keep], crop.made.detach()[keep]
+            losses.append(hinge(critic(crop.truth[keep], maps)[0], real=True))
+            losses.append(hinge(critic(made, maps)[0], real=False))
     if not losses:
         return 0.0
     loss = torch.stack(losses).mean()
@@ -269,22 +312,32 @@ def train(
     pictures, clips = (
         PairSampler(c, geometry, validation=False, seed=run.step) for c in crops.load_all(cache)
     )
+    if not (cache / "shut.npy").exists():
+        shut.build(team.decoder, pictures.crops, pictures.mouth, geometry, cache / "shut")
+    pictures.shut = shut.load(cache / "shut")
     means: dict[str, float] = {}
-    while run.going:
-        done = run.share_done
-        set_learning_rate(team.optimiser, learning_rate(done, peak=rate))
-        set_learning_rate(team.critic_optimiser, learning_rate(done, peak=rate))
-        stills = run.step % PICTURES_EVERY == PICTURES_EVERY - 1
-        source, n = (pictures, batch // 2) if stills else (clips, batch)
-        pair = to_device(source.draw(n), device)
-        gan = 0.05 * min(1.0, (done - gan_starts) / 0.05) if done > gan_starts else 0.0
-        for key, value in step(team, pair, features, run, gan=gan, parts=parts).items():
-            means[key] = 0.97 * means.get(key, value) + 0.03 * value
-        team.average.update(team.decoder, run.step)
-        run.step += 1
-        if run.step % 25 == 0:
-            run.log(**means)
-        run.save_if_due(team.parts())
+    drawn_steps = count(run.step)
+
+    def draw() -> Pair:
+        stills = next(drawn_steps) % PICTURES_EVERY == PICTURES_EVERY - 1
+        return pictures.draw(batch // 2) if stills else clips.draw(batch)
+
+    with Ahead(draw) as pairs:
+        while run.going:
+            done = run.share_done
+            set_learning_rate(team.optimiser, learning_rate(done, peak=rate))
+            set_learning_rate(team.critic_optimiser, learning_rate(done, peak=rate))
+            pair = to_device(pairs.next(), device)
+            gan = min(1.0, max(0.0, done - gan_starts) / GAN_RAMP)
+            rests = "eye" if run.step % EYES_EVERY and len(parts) > 1 else ""
+            chosen = tuple(part for part in parts if part != rests)
+            for key, value in step(team, pair, features, run, gan=gan, parts=chosen).items():
+                means[key] = 0.97 * means.get(key, value) + 0.03 * value
+            team.average.update(team.decoder, run.step)
+            run.step += 1
+            if run.step % 25 == 0:
+                run.log(**means)
+            run.save_if_due(team.parts())
     run.save(team.parts())
     return team.average.module  # type: ignore[return-value]
 

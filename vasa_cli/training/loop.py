@@ -7,12 +7,15 @@ import time
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable
+from queue import Full, Queue
+from threading import Event, Thread
+from typing import Any, Callable, Generic, TypeVar
 
 import torch
 from torch import nn
 
 CHECKPOINT_EVERY_S = 180.0
+Drawn = TypeVar("Drawn")
 
 
 @dataclass
@@ -103,6 +106,45 @@ def learning_rate(share_done: float, *, peak: float, warm: float = 0.02) -> floa
 def set_learning_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
     for group in optimiser.param_groups:
         group["lr"] = rate
+
+
+class Ahead(Generic[Drawn]):
+    """Draws batches in a thread of its own, a few ahead; use as a context manager."""
+
+    def __init__(self, draw: Callable[[], Drawn], *, n_ahead: int = 3) -> None:
+        self._draw = draw
+        self._queue: Queue[Drawn | BaseException] = Queue(n_ahead)
+        self._stopped = Event()
+        self._thread = Thread(target=self._work, daemon=True)
+
+    def _work(self) -> None:
+        torch.set_num_threads(1)
+        while not self._stopped.is_set():
+            try:
+                drawn: Drawn | BaseException = self._draw()
+            except Exception as error:  # whatever it is, the trainer is to hear of it
+                drawn = error
+            while not self._stopped.is_set():
+                try:
+                    self._queue.put(drawn, timeout=0.2)
+                    break
+                except Full:
+                    continue
+
+    def next(self) -> Drawn:
+        """The next batch; raises what drawing it raised."""
+        drawn = self._queue.get()
+        if isinstance(drawn, BaseException):
+            raise drawn
+        return drawn
+
+    def __enter__(self) -> Ahead[Drawn]:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        self._thread.join()
 
 
 class Average(nn.Module):

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from vasa_cli.geometry import Geometry
 from vasa_cli.training import augment
 from vasa_cli.training.crops import Crops
+from vasa_cli.training.shut import Shut
 
 # shares of how a pair is chosen among a few random frames of a clip
 CHOICES = (
@@ -24,6 +25,7 @@ CHOICES = (
 )
 CANDIDATES = 8
 REAL_SHARE = 0.65  # of clips that were filmed
+SHUT_SHARE = 0.75  # of pictures, where some have their lips shut
 FLIP_SHARE, PLACE_SHARE, COLOUR_SHARE, PAINT_SHARE = 0.5, 0.4, 0.5, 0.08
 
 
@@ -51,8 +53,17 @@ def openings(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 class PairSampler:
     """Draws pairs from clips, or from pictures whose names say that they show the same person."""
 
-    def __init__(self, source: Crops, geometry: Geometry, *, validation: bool, seed: int) -> None:
-        self.crops, self.rng = source, np.random.default_rng(seed)
+    def __init__(
+        self,
+        source: Crops,
+        geometry: Geometry,
+        *,
+        validation: bool,
+        seed: int,
+        shut: Shut | None = None,
+    ) -> None:
+        """Args: shut: pictures of the source with their lips shut, to draw from as well."""
+        self.crops, self.rng, self.shut = source, np.random.default_rng(seed), shut
         self.mirror = torch.from_numpy(geometry.mirror_index())
         self.mouth, self.eyes = openings(source.points)
         across = source.points[:, [263, 362]].mean(1) - source.points[:, [33, 133]].mean(1)
@@ -91,14 +102,25 @@ class PairSampler:
 
     def draw(self, n: int) -> Pair:
         """A batch of n pairs, augmented."""
-        rows = np.array([self.choose() for _ in range(n)])  # (n, 2)
-        images = torch.from_numpy(self.crops.images[rows.reshape(-1)])
+        pictures, faces, boxes = zip(*(self._pick() for _ in range(n)))
+        images = torch.from_numpy(np.concatenate(pictures))
         images = images.permute(0, 3, 1, 2).float() / 127.5 - 1  # (2 n, 3, S, S)
-        points = torch.from_numpy(self.crops.points[rows.reshape(-1)])
-        valid = valid_mask(torch.from_numpy(self.crops.valid[rows[:, 1]]), images.shape[-1])
+        points = torch.from_numpy(np.concatenate(faces))
+        valid = valid_mask(torch.from_numpy(np.stack(boxes)), images.shape[-1])
         images, points, valid = self._place(images, points, valid)
         images = colour_alike(images)
         return Pair(images[::2], points[::2], images[1::2], points[1::2], valid)
+
+    def _pick(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Images (2, S, S, 3), points (2, 478, 3) and the camera's view of one pair."""
+        crops, shut = self.crops, self.shut
+        if shut is not None and len(shut.rows) and self.rng.random() < SHUT_SHARE:
+            k = int(self.rng.integers(len(shut.rows)))
+            row = shut.rows[k]
+            images = np.stack([shut.images[k], crops.images[row]])
+            return images, np.stack([shut.points[k], crops.points[row]]), crops.valid[row]
+        rows = list(self.choose())
+        return crops.images[rows], crops.points[rows], crops.valid[rows[1]]
 
     def _place(
         self, images: Tensor, points: Tensor, valid: Tensor

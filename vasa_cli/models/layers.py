@@ -1,0 +1,255 @@
+"""A mouth or an eye in layers, in closed form: the sitter's own skin, and behind it what opens.
+
+The motion field is smooth and cannot part two lips or two lids; drawn by it alone an opening mouth
+stretches its lips. Here upper and lower skin are carried each by their own landmarks, and meet at
+curves that the landmarks give. Behind them the teeth move with the skull, the iris with the eye.
+The generators then draw only what the photo does not show.
+
+All of it is in the unit of a square (`fields.Patch`): [-1, 1], x along the eyes' line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from vasa_cli.models import fields
+from vasa_cli.models.fields import Patch
+
+FLOW_SIDE = 64  # cells at which skin is carried
+# widths of the kernels that carry skin, in half sides, and their weights
+KERNELS = ((0.06, 1.0), (0.15, 0.02), (0.4, 1e-4))
+EDGE = 1 / 128  # softness of an opening's edge
+MARGINS = (0.18, 0.20)  # how far beyond the outline skin is carried by its own landmarks
+INSET = 0.025  # skin at an inner edge is taken so far from the photo's own edge, where it is open
+IRIS_MARGIN = 1.1  # of the iris's radius: its dark rim goes with it
+TEETH_DEPTH = 0.02  # of the upper teeth behind the lips, in face heights
+DARK = 0.25  # brightness of an unseen mouth's inside, of the face's
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Landmarks of a mouth or an eye, from the square's left to its right."""
+
+    upper: tuple[int, ...]  # carry the skin above
+    lower: tuple[int, ...]
+    curves: tuple[tuple[int, ...], ...]  # outer upper, inner upper, inner lower, outer lower
+    iris: tuple[int, ...] = ()
+
+
+MOUTH = Parts(
+    upper=(
+        *(61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291, 78, 191, 80, 81, 82, 13, 312, 311, 310),
+        *(415, 308, 76, 184, 74, 73, 72, 11, 302, 303, 304, 408, 306, 62, 183, 42, 41, 38, 12, 268),
+        *(271, 272, 407, 292, 57, 186, 92, 165, 167, 164, 393, 391, 322, 410, 287, 2, 97, 326, 98),
+        *(327, 129, 358, 203, 206, 423, 426, 216, 436, 205, 425, 207, 427),
+    ),
+    lower=(
+        *(61, 291, 78, 308, 76, 306, 62, 292, 146, 91, 181, 84, 17, 314, 405, 321, 375, 95, 88),
+        *(178, 87, 14, 317, 402, 318, 324, 77, 90, 180, 85, 16, 315, 404, 320, 307, 96, 89, 179),
+        *(86, 15, 316, 403, 319, 325, 57, 287, 43, 106, 182, 83, 18, 313, 406, 335, 273, 202, 204),
+        *(194, 201, 200, 421, 418, 424, 422, 210, 211, 32, 208, 199, 428, 262, 431, 430, 212, 432),
+        *(214, 434, 170, 140, 171, 175, 396, 369, 395, 169, 150, 149, 176, 148, 152, 377, 400, 378),
+        *(379, 394),
+    ),
+    curves=(
+        (61, 185, 40, 39, 37, 0, 267, 269, 270, 409, 291),
+        (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308),
+        (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308),
+        (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291),
+    ),
+)
+EYES = {
+    "left": Parts(
+        upper=(
+            *(33, 246, 161, 160, 159, 158, 157, 173, 133, 130, 247, 30, 29, 27, 28, 56, 190, 243),
+            *(226, 113, 225, 224, 223, 222, 221, 189, 46, 53, 52, 65, 55, 70, 63, 105, 66, 107),
+        ),
+        lower=(
+            *(33, 7, 163, 144, 145, 153, 154, 155, 133, 130, 25, 110, 24, 23, 22, 26, 112, 243),
+            *(226, 31, 228, 229, 230, 231, 232, 233, 244, 111, 117, 118, 119, 120, 121, 128),
+        ),
+        curves=(
+            (130, 247, 30, 29, 27, 28, 56, 190, 243),
+            (33, 246, 161, 160, 159, 158, 157, 173, 133),
+            (33, 7, 163, 144, 145, 153, 154, 155, 133),
+            (130, 25, 110, 24, 23, 22, 26, 112, 243),
+        ),
+        iris=fields.IRISES["left"],
+    ),
+    "right": Parts(
+        upper=(
+            *(263, 466, 388, 387, 386, 385, 384, 398, 362, 359, 467, 260, 259, 257, 258, 286, 414),
+            *(463, 446, 342, 445, 444, 443, 442, 441, 413, 276, 283, 282, 295, 285, 300, 293, 334),
+            *(296, 336),
+        ),
+        lower=(
+            *(263, 249, 390, 373, 374, 380, 381, 382, 362, 359, 255, 339, 254, 253, 252, 256, 341),
+            *(463, 446, 261, 448, 449, 450, 451, 452, 453, 464, 340, 346, 347, 348, 349, 350, 357),
+        ),
+        curves=(
+            (359, 467, 260, 259, 257, 258, 286, 414, 463),
+            (263, 466, 388, 387, 386, 385, 384, 398, 362),
+            (263, 249, 390, 373, 374, 380, 381, 382, 362),
+            (359, 255, 339, 254, 253, 252, 256, 341, 463),
+        ),
+        iris=fields.IRISES["right"],
+    ),
+}
+N_CURVES = 4
+N_MAPS = N_CURVES + 1  # of `maps`
+CHIN, NOSE = (152, 175, 199), (2, 97, 326)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Where a mouth's or an eye's parts lie in its square."""
+
+    patch: Patch
+    upper: Tensor  # (B, K, 2)
+    lower: Tensor
+    curves: tuple[Tensor, ...]  # N_CURVES times (B, K, 2)
+    iris: Tensor  # (B, 5, 2), or (B, 0, 2) of a mouth
+
+    @classmethod
+    def of(cls, points: Tensor, patch: Patch, parts: Parts) -> Shape:
+        """The shape of parts of points (B, 478, 3) in their square."""
+        local = patch.to_square(points[..., :2])
+        return cls(
+            patch,
+            local[:, parts.upper],
+            local[:, parts.lower],
+            tuple(local[:, curve] for curve in parts.curves),
+            local[:, parts.iris] if parts.iris else local[:, :0],
+        )
+
+    def columns(self, side: int) -> Tensor:
+        """Heights of the curves in each column, (B, N_CURVES, side)."""
+        line = middles(side, self.upper)
+        return torch.stack([heights(curve, line) for curve in self.curves], 1)
+
+    def opening(self, columns: Tensor) -> Tensor:
+        """1 between the inner curves, 0 beyond, (B, 1, side, side)."""
+        rows = middles(columns.shape[-1], columns)[:, None]
+        upper, lower = columns[:, 1, None], columns[:, 2, None]  # (B, 1, side)
+        between = torch.sigmoid((rows - upper) / EDGE) * torch.sigmoid((lower - rows) / EDGE)
+        return (between * ((lower - upper) / (3 * EDGE)).clamp(0, 1))[:, None]
+
+    def maps(self, columns: Tensor, opening: Tensor) -> Tensor:
+        """Soft heights over each curve, and the opening: (B, N_MAPS, side, side)."""
+        rows = middles(columns.shape[-1], columns)[:, None]
+        return torch.cat([torch.tanh((rows - columns[:, :, None]) * 6), opening], 1)
+
+    def iris_disk(self, side: int, radius: Tensor) -> Tensor:
+        """1 on the iris, 0 off it, (B, 1, side, side), with a radius (B,)."""
+        line = middles(side, self.iris)
+        x, y = line - self.iris[:, :1, 0], line - self.iris[:, :1, 1]  # (B, side)
+        away = (x.square()[:, None] + y.square()[:, :, None] + 1e-8).sqrt()
+        return torch.sigmoid((radius[:, None, None] - away) / EDGE)[:, None]
+
+    def reach(self, side: int) -> Tensor:
+        """1 on the lips or lids and around them, 0 far off, (B, 1, side, side)."""
+        outer = torch.cat([self.curves[0], self.curves[-1]], 1)
+        low, high = outer.amin(1), outer.amax(1)  # (B, 2)
+        centre = (low + high) / 2
+        radius = (high - low) / 2 + torch.tensor(MARGINS, device=low.device)
+        line = middles(side, self.upper)
+        x, y = ((line - centre[:, k, None]) / radius[:, k, None] for k in range(2))
+        away = (x.square()[:, None] + y.square()[:, :, None] + 1e-8).sqrt()
+        return torch.sigmoid((1 - away) * 8)[:, None]
+
+
+def middles(side: int, like: Tensor) -> Tensor:
+    """Pixels' middles along one side of a square, (side,)."""
+    return (torch.arange(side, device=like.device) + 0.5) / side * 2 - 1
+
+
+def heights(knots: Tensor, line: Tensor) -> Tensor:
+    """Piecewise linear curves through knots (B, K, 2) at the places (n,) along x: (B, n).
+
+    Level beyond its ends; knots that step back in x are moved up to the one before.
+    """
+    x = knots[..., 0].cummax(1).values.contiguous()
+    right = torch.searchsorted(x, line.expand(len(x), -1).contiguous())
+    right = right.clamp(1, x.shape[1] - 1)
+    x0, x1 = x.gather(1, right - 1), x.gather(1, right)
+    y = knots[..., 1]
+    y0, y1 = y.gather(1, right - 1), y.gather(1, right)
+    return y0 + (y1 - y0) * ((line - x0) / (x1 - x0).clamp_min(1e-6)).clamp(0, 1)
+
+
+def carry(source: Tensor, driving: Tensor, side: int) -> Tensor:
+    """Shifts (B, 2, side, side) that carry landmarks driving (B, K, 2) to source.
+
+    Means of the landmarks' own shifts under a sum of Gaussians, which factor in x and y.
+    """
+    line = middles(side, driving)
+    gap = (line[None, :, None] - driving.transpose(1, 2)[:, :, None]).square()  # (B, 2, side, K)
+    shift = torch.cat([source - driving, torch.ones_like(source[..., :1])], -1)  # (B, K, 3)
+    total = torch.zeros(len(driving), 3, side, side, device=driving.device)
+    for width, weight in KERNELS:
+        x, y = torch.exp(gap / (-2 * width**2)).unbind(1)  # (B, side, K)
+        for c in range(3):
+            total[:, c] += weight * (y * shift[:, None, :, c]) @ x.transpose(1, 2)
+    return total[:, :2] / total[:, 2:].clamp_min(1e-12)
+
+
+def skin_places(source: Shape, driving: Shape, side: int) -> Tensor:
+    """Where in the photo the skin of each pixel was, (B, side, side, 2) in crop units."""
+    shifts = [
+        carry(s, d, FLOW_SIDE)
+        for s, d in ((source.upper, driving.upper), (source.lower, driving.lower))
+    ]
+    both = F.interpolate(torch.cat(shifts, 1), size=(side, side), mode="bilinear")
+    columns = driving.columns(side)
+    middle = (columns[:, 1] + columns[:, 2]) / 2  # (B, side)
+    line = middles(side, columns)
+    above = (line[:, None] < middle[:, None])[:, None]  # (B, 1, side, side)
+    shift = torch.where(above, both[:, :2], both[:, 2:])
+    open_by = (source.curves[2] - source.curves[1])[..., 1].amax(1) / (3 * INSET)  # (B,)
+    away = (line[:, None] - middle[:, None])[:, None]  # (B, 1, side, side)
+    inset = away.sign() * torch.exp(-away.abs() / (2 * INSET)) * INSET
+    shift[:, 1:] += inset * open_by.clamp(0, 1)[:, None, None, None]
+    own = fields.pixel_grid(side, columns.device) + shift.permute(0, 2, 3, 1)
+    return to_crop(own, source.patch)
+
+
+def to_crop(places: Tensor, patch: Patch) -> Tensor:
+    """Places (B, h, w, 2) in a square's unit to crop units."""
+    b, h, w = places.shape[:3]
+    flat = places.reshape(b, h * w, 2) @ patch.affine[:, :, :2].transpose(1, 2)
+    return (flat + patch.affine[:, None, :, 2]).view(b, h, w, 2)
+
+
+def teeth_places(source: Tensor, driving: Tensor, shapes: tuple[Shape, Shape], side: int) -> Tensor:
+    """Where in the photo's mouth square the skull's part behind each pixel was.
+
+    Args: source and driving points (B, 478, 3), and their mouths' shapes.
+    Returns: (B, side, side, 2) in the unit of the photo's square.
+    """
+    scale, rotation, translation = fields.rigid_transform(driving, source)
+    a_s, a_d = shapes[0].patch.affine, shapes[1].patch.affine
+    depth = driving[:, (13, 14), 2].mean(1) + TEETH_DEPTH * fields.face_height(driving)
+    turn = scale[:, None, None] * rotation[:, :2]  # (B, 2, 3)
+    inverse = torch.linalg.inv(a_s[:, :, :2])
+    centre = torch.cat([a_d[:, :, 2], depth[:, None]], 1)[..., None]  # (B, 3, 1)
+    shift = (turn @ centre)[..., 0] + translation[:, :2] - a_s[:, :, 2]
+    linear = inverse @ turn[:, :, :2] @ a_d[:, :, :2]
+    affine = torch.cat([linear, inverse @ shift[..., None]], 2)
+    return F.affine_grid(affine, [len(affine), 1, side, side], align_corners=False)
+
+
+def masked_colour(picture: Tensor, mask: Tensor, otherwise: Tensor) -> Tensor:
+    """Mean colour (B, 3, 1, 1) of pictures under masks (B, 1, s, s); otherwise where empty."""
+    weight = mask.sum((2, 3), keepdim=True)
+    enough = (weight / 20).clamp(0, 1)
+    mean = (picture * mask).sum((2, 3), keepdim=True) / weight.clamp_min(1e-3)
+    return otherwise + (mean - otherwise) * enough
+
+
+def mix(below: Tensor, above: Tensor, share: Tensor) -> Tensor:
+    """Above over below by its share."""
+    return below + (above - below) * share

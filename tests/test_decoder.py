@@ -39,6 +39,35 @@ def test_distances_to_a_square_are_known() -> None:
     assert torch.allclose(fields.signed_distance(square, places), expected, atol=1e-5)
 
 
+def test_distances_to_outlines_are_those_to_each_polygon() -> None:
+    torch.manual_seed(0)
+    points = torch.rand(2, 9, 2) * 1.6 - 0.8
+    points[0, 1] = points[0, 0]  # an edge without a length
+    outlines = ((0, 1, 2, 3, 4), (5, 6, 7, 8, 2, 0))  # any order: they cross themselves
+    found = fields.outline_distances(points, outlines, 24)
+    grid = fields.pixel_grid(24).reshape(1, -1, 2)
+    for k, outline in enumerate(outlines):
+        expected = fields.signed_distance(points[:, outline], grid)
+        assert torch.allclose(found[:, k].flatten(1), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("side", [16, 33])
+def test_landmark_flows_are_the_softmax_over_all_landmarks(geometry: Geometry, side: int) -> None:
+    source = face_points(geometry)
+    driving = face_points(geometry, yaw_deg=25) * 0.6 + torch.tensor([0.5, 0.3, 0.0])
+    sigmas = (0.18, 0.05)
+    flows, nears = fields.candidate_flows(source, driving, side, sigmas)
+    grid = fields.pixel_grid(side).reshape(-1, 1, 2).double()
+    squares = (grid - driving[..., :2].double()).square().sum(-1)  # (P, 478)
+    for k, sigma in enumerate(sigmas):
+        logits = -squares / (2 * sigma**2)
+        expected = torch.softmax(logits, 1) @ (source - driving)[0, :, :2].double()
+        found = flows[0, 1 + k].flatten(1).T.double()
+        assert torch.allclose(found, expected, atol=1e-5)
+        near = torch.exp(logits.amax(1)).float()
+        assert torch.allclose(nears[0, k].flatten(), near, atol=1e-4)
+
+
 def test_a_patch_is_square_turned_with_the_eyes_and_mirrored_for_the_right_one(
     geometry: Geometry,
 ) -> None:

@@ -41,8 +41,13 @@ HEAD_CENTRE_BEHIND_FACE, HEAD_CENTRE_ABOVE_FACE = 0.42, 0.02
 
 def pixel_grid(side: int, device: torch.device | str = "cpu") -> Tensor:
     """Pixel centres (1, side, side, 2), x then y, in [-1, 1]."""
-    line = (torch.arange(side, device=device) + 0.5) / side * 2 - 1
+    line = pixel_line(side, device)
     return torch.stack(torch.meshgrid(line, line, indexing="xy"), -1)[None]
+
+
+def pixel_line(side: int, device: torch.device | str = "cpu") -> Tensor:
+    """Pixel centres of a row or column, (side,), in [-1, 1]."""
+    return (torch.arange(side, device=device) + 0.5) / side * 2 - 1
 
 
 def warp(image: Tensor, flow: Tensor) -> Tensor:
@@ -170,9 +175,45 @@ def outline_maps(points: Tensor, side: int) -> Tensor:
 
     -1 well inside to 1 well outside.
     """
-    grid = pixel_grid(side, points.device).reshape(1, -1, 2)
-    maps = [torch.tanh(signed_distance(points[:, index, :2], grid) * 8) for index in OUTLINES]
-    return torch.stack(maps, 1).unflatten(2, (side, side))
+    return torch.tanh(outline_distances(points[..., :2], OUTLINES, side) * 8)
+
+
+def outline_distances(points: Tensor, outlines: tuple[tuple[int, ...], ...], side: int) -> Tensor:
+    """Distances of pixel centres to closed polygons, (B, n, side, side); negative inside.
+
+    Args: points (B, N, 2); outlines name each polygon's corners among them, in order.
+    """
+    first = [k for outline in outlines for k in outline]
+    second = [k for outline in outlines for k in (*outline[1:], outline[0])]
+    start, edge = points[:, first], points[:, second] - points[:, first]  # (B, K, 2)
+    line = pixel_line(side, points.device)
+    length = edge.norm(dim=-1, keepdim=True)
+    # an edge without a length is a point, and any direction will do
+    ahead = torch.where(length > 1e-9, edge / length.clamp_min(1e-9), edge.new_tensor([1.0, 0.0]))
+    aside = torch.stack([-ahead[..., 1], ahead[..., 0]], -1)
+
+    def along(axis: Tensor) -> Tensor:
+        """How far every pixel is from an edge's start along its axis, (B, K, side, side)."""
+        down = axis[..., 1:] * line - (axis * start).sum(-1, keepdim=True)
+        return (axis[..., :1] * line)[:, :, None] + down[..., None]
+
+    across, reached = along(aside), along(ahead)
+    beyond = reached - torch.minimum(reached.clamp_min(0), length[..., None])
+    gaps = torch.addcmul(across.square_(), beyond, beyond)
+    # Where in each row an edge crosses it, in pixels from the left; every pixel left of an odd
+    # number of crossings is inside.
+    rise = torch.where(edge[..., 1:] == 0, 1e-9, edge[..., 1:])
+    crossing = start[..., :1] + (line - start[..., 1:]) * (edge[..., :1] / rise)
+    straddled = (start[..., 1:] > line) != (start[..., 1:] + edge[..., 1:] > line)
+    n_left = ((crossing + 1) * (side / 2) - 0.5).ceil().clamp(0, side)
+    n_left = torch.where(straddled, n_left, 0.0).long().transpose(1, 2)  # (B, side, K)
+    found, sizes = [], [len(outline) for outline in outlines]
+    for gap, ends in zip(gaps.split(sizes, 1), n_left.split(sizes, 2)):
+        counts = points.new_zeros(len(points), side, side + 1)
+        counts.scatter_add_(2, ends, counts.new_ones(1).expand(ends.shape))
+        inside = counts.flip(2).cumsum(2).flip(2)[..., 1:] % 2
+        found.append(gap.amin(1).clamp_min(1e-12).sqrt() * (1 - 2 * inside))
+    return torch.stack(found, 1)
 
 
 def candidate_flows(
@@ -184,21 +225,44 @@ def candidate_flows(
     Returns: flows (B, 1 + len(sigmas), 2, side, side), first the head as a rigid body in 3D, then
         soft-landmark flows; nearness (B, len(sigmas), side, side), 0 to 1.
     """
-    grid = pixel_grid(side, driving.device).reshape(1, -1, 2)
-    square = (
-        grid.square().sum(-1)[:, :, None] - 2 * grid @ driving[..., :2].transpose(1, 2)
-    ) + driving[..., :2].square().sum(-1)[:, None]
+    line = pixel_line(side, driving.device)
+    # A Gaussian is the product of one along x and one along y, so that the softmax over landmarks
+    # is a matrix product of two thin matrices, and few exponentials are taken.
+    x_squares = (line - driving[..., :1]).square()  # (B, 478, side)
+    y_squares = (line - driving[..., 1:2]).square()
+    distances = nearest_squares(x_squares, y_squares).flatten(1)  # (B, P)
+    # Far from all landmarks every weight is tiny, and float32 would lose them.
+    exact = torch.float32 if driving.device.type == "mps" else torch.float64
+    x_squares = (x_squares - x_squares.amin(1, keepdim=True)).to(exact)
+    y_squares = (y_squares - y_squares.amin(1, keepdim=True)).to(exact)
     shift = source[..., :2] - driving[..., :2]
-    flows, nears, depth = [], [], driving[..., 2].mean(1, keepdim=True)
+    values = torch.cat([shift, driving[..., 2:], torch.ones_like(shift[..., :1])], -1).to(exact)
+    flows, nears, depth = [], [], driving[..., 2]
     for sigma in sigmas:
-        logits = -square / (2 * sigma**2)
-        weights = torch.softmax(logits, -1)  # (B, P, 478)
-        flows.append(weights @ shift)
-        nears.append(torch.exp(logits.amax(-1)))
-        depth = (weights @ driving[..., 2:])[..., 0]  # of the narrowest
+        across = torch.exp(x_squares / (-2 * sigma**2))  # (B, 478, side)
+        down = torch.exp(y_squares / (-2 * sigma**2))
+        weighted = (down[:, :, None] * values[..., None]).flatten(2)  # (B, 478, 4 side)
+        sums = (weighted.transpose(1, 2) @ across).unflatten(1, (4, side))
+        means = sums[:, :3] / sums[:, 3:].clamp_min(torch.finfo(exact).tiny)
+        means = means.to(driving.dtype).flatten(2).transpose(1, 2)  # (B, P, 3)
+        flows.append(means[..., :2])
+        nears.append(torch.exp(distances / (-2 * sigma**2)))
+        depth = means[..., 2]  # of the narrowest
+    grid = pixel_grid(side, driving.device).reshape(1, -1, 2)
     rigid = rigid_flow(source, driving, grid, depth, nears[-1])
     stacked = torch.stack([rigid, *flows], 1).transpose(2, 3).unflatten(3, (side, side))
     return stacked, torch.stack(nears, 1).unflatten(2, (side, side))
+
+
+def nearest_squares(x_squares: Tensor, y_squares: Tensor) -> Tensor:
+    """Squared distance of every pixel to the nearest point, (B, side, side).
+
+    One picture at a time, which stays in the processor's cache.
+
+    Args: squared distances (B, N, side) of points to columns and to rows.
+    """
+    both = zip(x_squares, y_squares)
+    return torch.stack([(x[:, None] + y[..., None]).amin(0) for x, y in both])
 
 
 def rigid_flow(

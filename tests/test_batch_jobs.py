@@ -59,6 +59,7 @@ VALUES = [
     ("face", 2, "face", 2),
     ("steps", 25, "num_steps", 25),
     ("guidance-audio", 0, "guidance_audio", 0.0),
+    ("motion", "talk.safetensors", "motion", Path("/in/talk.safetensors")),
     ("watermark", False, "watermark", False),
     ("ingredient", True, "ingredient", True),
     ("provenance", "off", "provenance", "off"),

@@ -118,7 +118,7 @@ def test_litter_of_this_video_is_removed_and_no_other(tmp_path: Path) -> None:
 
 def test_the_key_changes_with_each_thing_a_video_follows_from_and_no_other() -> None:
     job = Job("a", 1, "p.png", "s.wav", "o.mp4", RenderOptions())
-    parts = dict(photo_sha256="p", audio_sha256="s", weights_sha256="w")
+    parts = dict(photo_sha256="p", audio_sha256="s", motion_sha256=None, weights_sha256="w")
     keys = [job_key(job, **parts)]
     keys += [job_key(job, **(parts | {name: "other"})) for name in parts]
     keys += [job_key(job, **(parts | {"photo_sha256": None}))]
@@ -127,6 +127,8 @@ def test_the_key_changes_with_each_thing_a_video_follows_from_and_no_other() -> 
     assert len(set(keys)) == len(keys)
     same = Job("b", 2, "q.png", "t.wav", "u.mp4", RenderOptions(force=True))
     assert job_key(same, **parts) == keys[0]
+    one, two = (dataclasses.replace(job, options=RenderOptions(motion=Path(m))) for m in "mn")
+    assert job_key(one, **parts) == job_key(two, **parts)  # what is in the file counts
 
 
 def test_the_longest_job_goes_first_and_portraits_stay_with_their_worker() -> None:

@@ -227,6 +227,17 @@ def test_the_manifest_names_action_source_weights_and_options_but_no_files(
 
 
 @needs_c2pa
+def test_the_manifest_claims_no_sampling_where_a_motion_file_was_performed(
+    make: Any, keys: Path
+) -> None:
+    path, _ = make(motion=Path("private-name.safetensors"))
+    by_label = {e["label"]: e["data"] for e in read_manifest(path)["assertions"]}
+    options = by_label["vasa.render"]["options"]
+    assert options["motion"] == "file" and not {"seed", "num_steps"} & set(options)
+    assert b"private-name" not in path.read_bytes()
+
+
+@needs_c2pa
 def test_ingredient_names_the_photo_and_still_holds(make: Any, keys: Path, photo: Path) -> None:
     path, _ = make(ingredient=True)
     (ingredient,) = read_manifest(path)["ingredients"]

@@ -20,6 +20,8 @@ FPS_RANGE = (1, 120)
 CRF_RANGE = (0, 51)
 MIN_SPEECH_S = 0.2
 MAX_SPEECH_S = 3600.0
+# What decides which motion is sampled; a motion file has decided all of it.
+SAMPLING = ("seed", "num_steps", "guidance_audio")
 PROVENANCE_MODES = ("off", "auto", "required")
 
 
@@ -38,6 +40,7 @@ class RenderOptions:
     face: int | None = None  # which of several faces, counted from 1 on the left
     num_steps: int = 10  # of the motion sampler
     guidance_audio: float = 1.0  # classifier-free guidance on the sound
+    motion: Path | None = None  # a motion file to perform, instead of motion sampled from the sound
     force: bool = False  # replace an existing output
     watermark: bool = True  # invisible, in every frame
     # tags and signature: "auto" signs where it can, "required" signs or fails, "off" does neither
@@ -63,6 +66,11 @@ class RenderOptions:
             raise UsageError("num_steps and face count from 1")
         if self.face is not None and self.face_box is not None:
             raise UsageError("give face or face_box, not both")
+        idle = [name for name in SAMPLING if getattr(self, name) != getattr(RenderOptions, name)]
+        if self.motion is not None and idle:
+            raise UsageError(
+                f"with a motion file {', '.join(idle)} would change nothing; give one or the other"
+            )
 
 
 @dataclass(frozen=True)
@@ -88,7 +96,7 @@ class RenderResult:
     height: int
     duration_s: float  # of the video
     elapsed_s: float  # wall clock of the whole render
-    seed: int
+    seed: int | None  # of the motion; None where it came from a file that names none
     device: str
     # of the RGB frames before encoding: equal inputs, options, seed and machine type give it again
     frames_sha256: str

@@ -56,6 +56,12 @@ class Recording:
         return float(len(self.motion) / self.motion.fps)
 
     @property
+    def seed(self) -> int | None:
+        """The seed that it was sampled with; None where it was not sampled."""
+        noted = self.notes.get("seed", "")
+        return int(noted) if noted.isdecimal() else None
+
+    @property
     def shots(self) -> list[slice]:
         """The frames of each shot."""
         edges = [0, *self.cuts, len(self.motion)]
@@ -95,6 +101,13 @@ def file_sha256(path: Path) -> str:
     """The SHA-256 of a file, in hex."""
     with path.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def as_stored(motion: Motion) -> Motion:
+    """The same motion in the precision of a motion file, so that both give the same frames."""
+    arrays = {name: getattr(motion, name) for name in ("head_pose", "dynamics")}
+    rounded = {name: x.astype(np.float32).astype(np.float64) for name, x in arrays.items()}
+    return replace(motion, **rounded)
 
 
 def save_motion(path: Path, recording: Recording) -> None:

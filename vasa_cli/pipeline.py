@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Callable, Iterator
 
@@ -14,7 +15,14 @@ import torch
 
 from vasa_cli import diffusion, image, video
 from vasa_cli.audio import Audio, frame_count, load_audio
-from vasa_cli.config import Progress, ProgressCallback, RenderOptions, RenderResult
+from vasa_cli.config import (
+    MOTION_FPS,
+    SAMPLING,
+    Progress,
+    ProgressCallback,
+    RenderOptions,
+    RenderResult,
+)
 from vasa_cli.errors import InputError, UsageError
 from vasa_cli.face import Detection, FaceReader, Window, cut_square, to_tensor
 from vasa_cli.geometry import N_DYNAMICS, N_HEAD_POSE, FaceCode
@@ -23,6 +31,15 @@ from vasa_cli.loading import Models, choose_device, load_models
 from vasa_cli.models.decoder import Appearance
 from vasa_cli.models.audio_encoder import SILENCE
 from vasa_cli.motion import Motion, liberty, perform, rest_in_silence, settling
+from vasa_cli.motion_edit import resample
+from vasa_cli.motion_file import (
+    Recording,
+    as_stored,
+    basis_of,
+    check_basis,
+    file_sha256,
+    load_motion,
+)
 from vasa_cli.placement import Placement, place
 from vasa_cli.provenance import Stamp
 from vasa_cli.watermark import Watermarker
@@ -84,9 +101,7 @@ class Renderer:
         tell(Progress("speech", 0, 1))
         audio = load_audio(speech, max_seconds=options.preview_s)
         n_frames = frame_count(len(audio.samples), audio.sample_rate, options.fps)
-        motion = self.sample_motion(
-            audio, options, lambda done, total: tell(Progress("motion", done, total))
-        )
+        recording, warnings = self.find_motion(audio, options, tell)
         placement = place(portrait.picture, portrait.window, options)
         marks = frame_marks(placement, options)
         digest = hashlib.sha256()
@@ -102,7 +117,9 @@ class Renderer:
             threads=1,  # x264's choices follow from their number; one keeps up with the networks
             finish=stamp.finish,
         ) as writer:
-            for frame in self.draw(portrait, motion.resample(options.fps, n_frames), placement):
+            for frame in self.draw(
+                portrait, recording.motion.resample(options.fps, n_frames), placement
+            ):
                 for mark in marks:
                     frame = mark.apply(frame)
                 digest.update(frame.data)
@@ -117,10 +134,10 @@ class Renderer:
             height=placement.height,
             duration_s=float(n_frames / options.fps),
             elapsed_s=time.monotonic() - started,
-            seed=options.seed,
+            seed=recording.seed,
             device=self.models.device.type,
             frames_sha256=digest.hexdigest(),
-            warnings=portrait.warnings + sound_warnings(audio),
+            warnings=portrait.warnings + sound_warnings(audio) + warnings,
             provenance=stamp.summary,
         )
 
@@ -143,6 +160,44 @@ class Renderer:
                 self._portraits.popitem(last=False)
         self._portraits.move_to_end(key)
         return self._portraits[key]
+
+    def find_motion(
+        self, audio: Audio, options: RenderOptions, tell: ProgressCallback
+    ) -> tuple[Recording, tuple[str, ...]]:
+        """The motion to perform to a sound, of the file that was given or sampled, and warnings.
+
+        Raises: InputError for a motion file that cannot be read, was made with other geometry
+            weights, or ends before the sound.
+        """
+        if options.motion is None:
+            motion = self.sample_motion(
+                audio, options, lambda done, total: tell(Progress("motion", done, total))
+            )
+            notes = {name: str(getattr(options, name)) for name in SAMPLING}
+            return Recording(as_stored(motion), made_by="motion sample", notes=notes), ()
+        recording = load_motion(options.motion)
+        check_basis(recording, options.motion, basis_of(self.weights_dir))
+        longer_s = recording.duration_s - audio.duration_s
+        lasts = f"motion {options.motion} lasts {recording.duration_s:.2f} s"
+        sounds = f"sound {audio.path.name} {audio.duration_s:.2f} s"
+        if longer_s < -1 / MOTION_FPS:
+            least_s = math.floor(100 * recording.duration_s) / 100
+            raise InputError(f"{lasts} and {sounds}; give a longer one, or --preview {least_s:g}")
+        cut_off = longer_s > 1 / MOTION_FPS and options.preview_s is None
+        warnings = (f"{lasts} and {sounds}; its end is left out",) if cut_off else ()
+        return resample(recording, options.fps), warnings
+
+    def record(
+        self, audio: Audio, options: RenderOptions, tell: ProgressCallback = lambda step: None
+    ) -> Recording:
+        """The motion of a speech with where it comes from, ready to be saved as a motion file."""
+        recording, _ = self.find_motion(audio, replace(options, motion=None), tell)
+        return replace(
+            recording,
+            basis=basis_of(self.weights_dir),
+            source=audio.path.name,
+            source_sha256=file_sha256(audio.path),
+        )
 
     @torch.inference_mode()
     def sample_motion(

@@ -27,7 +27,7 @@ from vasa_cli.certificates import (
     keys_dir,
     load_signing_key,
 )
-from vasa_cli.config import RenderOptions
+from vasa_cli.config import SAMPLING, RenderOptions
 from vasa_cli.errors import ProvenanceError, ResourceError, UsageError
 from vasa_cli.weights import load_manifest
 
@@ -146,6 +146,8 @@ class Stamp:
             for name, value in asdict(self._options).items()
             if name not in _PRIVATE_OPTIONS and not isinstance(value, Path)
         }
+        if self._options.motion is not None:  # nothing was sampled
+            options = {k: v for k, v in options.items() if k not in SAMPLING} | {"motion": "file"}
         return {
             "claim_generator_info": [tool],
             "title": self._title,

@@ -53,7 +53,7 @@ class Record:
     n_bytes: int = 0
     sha256: str = ""  # of the MP4
     frames_sha256: str = ""  # before encoding
-    seed: int = 0
+    seed: int | None = 0
     device: str = ""
     warnings: Sequence[str] = ()
     versions: Mapping[str, str] = field(default_factory=dict)

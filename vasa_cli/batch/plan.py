@@ -97,7 +97,8 @@ def make_plan(
     lengths: dict[str, float] = {}
     tasks, done, failed, refused = [], [], [], []
     for job in jobs:
-        for path in (job.photo, job.audio):
+        motion = str(job.options.motion or "")
+        for path in filter(None, (job.photo, job.audio, motion)):
             if path not in digests:
                 digests[path] = storage.sha256(path)
         if job.audio not in lengths:
@@ -108,6 +109,7 @@ def make_plan(
             job,
             photo_sha256=digests[job.photo],
             audio_sha256=digests[job.audio],
+            motion_sha256=digests.get(motion),
             weights_sha256=weights_sha256,
         )
         new = ledger.waiting(
@@ -141,13 +143,18 @@ def make_plan(
 
 
 def job_key(
-    job: Job, *, photo_sha256: str | None, audio_sha256: str | None, weights_sha256: str
+    job: Job,
+    *,
+    photo_sha256: str | None,
+    audio_sha256: str | None,
+    motion_sha256: str | None,
+    weights_sha256: str,
 ) -> str:
     """The SHA-256, in hex, of all that a video follows from: inputs, options, weights, version."""
     plain = {
         "photo": photo_sha256,
         "audio": audio_sha256,
-        "options": ledger.options_json(job.options),
+        "options": ledger.options_json(job.options) | {"motion": motion_sha256},
         "weights": weights_sha256,
         "version": __version__,
     }

@@ -15,7 +15,8 @@ def plan_text(plan: Plan, *, n_workers: int) -> str:
     missing = set(plan.missing)
     rows = [("id", "plan", "output", "")]
     for task in plan.tasks:
-        gone = [path for path in (task.job.photo, task.job.audio) if path in missing]
+        inputs = (task.job.photo, task.job.audio, str(task.job.options.motion))
+        gone = [path for path in inputs if path in missing]
         note = f"missing: {', '.join(gone)}" if gone else f"{task.record.expected_s:.1f} s"
         rows.append((task.job.id, "run", task.job.output, note))
     rows += [(record.id, "done", record.output, "") for record in plan.done]

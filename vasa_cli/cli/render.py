@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from vasa_cli.config import (
     FRAMES,
     MIN_SPEECH_S,
     PROVENANCE_MODES,
+    SAMPLING,
     SIZE_RANGE,
     RenderOptions,
     RenderResult,
@@ -180,6 +182,13 @@ PATH = click.Path(path_type=Path)
     help="How strongly the sound drives the motion beyond what was learned; 0 adds nothing.",
 )
 @click.option(
+    "--motion",
+    type=PATH,
+    metavar="FILE",
+    default=DEFAULTS.motion,
+    help="Perform this motion file, as of `vasa motion`, instead of sampling from the sound.",
+)
+@click.option(
     "--watermark/--no-watermark",
     default=DEFAULTS.watermark,
     help="An invisible mark in every frame, which `vasa verify` finds.",
@@ -241,6 +250,7 @@ def render(
     face: int | None,
     num_steps: int,
     guidance_audio: float,
+    motion: Path | None,
     watermark: bool,
     provenance: str,
     label: str | None,
@@ -268,6 +278,7 @@ def render(
         face=face,
         num_steps=num_steps,
         guidance_audio=guidance_audio,
+        motion=motion,
         watermark=watermark,
         provenance=provenance,
         label=label,
@@ -279,9 +290,8 @@ def render(
     from vasa_cli.video import default_output
 
     output = output or default_output(speech)
-    check_files(
-        photo, speech, output, force=force
-    )  # before torch loads, so that faults are told at once
+    # before torch loads, so that faults are told at once
+    check_files(photo, speech, output, motion=motion, force=force)
     check_marks(options)
 
     from vasa_cli.pipeline import Renderer
@@ -304,10 +314,19 @@ def build_options(**fields: Any) -> RenderOptions:
     """
     if fields["face"] is not None and fields["face_box"] is not None:
         raise click.UsageError("--face and --face-box both choose the face; give one of them")
+    idle = [name for name in SAMPLING if fields[name] != getattr(DEFAULTS, name)]
+    if fields["motion"] is not None and idle:
+        flags = {param.name: param.opts[-1] for param in render.params}
+        raise click.UsageError(
+            f"with --motion {', '.join(map(flags.__getitem__, idle))} would change nothing;"
+            " give one or the other"
+        )
     return RenderOptions(**fields)
 
 
-def check_files(photo: Path, speech: Path, output: Path, *, force: bool) -> None:
+def check_files(
+    photo: Path, speech: Path, output: Path, *, motion: Path | None = None, force: bool
+) -> None:
     """Refuses files that cannot be read or written.
 
     Raises:
@@ -316,12 +335,15 @@ def check_files(photo: Path, speech: Path, output: Path, *, force: bool) -> None
     from vasa_cli.audio import check_input
     from vasa_cli.video import check_output
 
+    checks = [
+        partial(check_input, photo, kind="picture"),
+        partial(check_input, speech, kind="sound"),
+        partial(check_output, output, force=force, inputs=(photo, speech)),
+    ]
+    if motion is not None:
+        checks.append(partial(check_input, motion, kind="motion"))
     faults: list[VasaError] = []
-    for check in (
-        lambda: check_input(photo, kind="picture"),
-        lambda: check_input(speech, kind="sound"),
-        lambda: check_output(output, force=force, inputs=(photo, speech)),
-    ):
+    for check in checks:
         try:
             check()
         except VasaError as fault:
@@ -347,7 +369,9 @@ def check_marks(options: RenderOptions) -> None:
 def result_line(result: RenderResult) -> str:
     """What was made, for a reader: path, seconds, frames a second, seed, marks and time taken."""
     path = click.format_filename(result.output)
-    made = f"{result.duration_s:.2f} s at {float(result.fps):g} fps, seed {result.seed}"
+    made = f"{result.duration_s:.2f} s at {float(result.fps):g} fps"
+    if result.seed is not None:
+        made += f", seed {result.seed}"
     if result.provenance != "off":
         made += f"; {result.provenance}"
     return f"{path}: {made} (rendered in {result.elapsed_s:.1f} s on {result.device})"

@@ -13,10 +13,12 @@ from PIL import Image, ImageDraw
 
 from tests.test_pipeline import sound
 from vasa_cli.cli.main import main
+from vasa_cli.errors import InputError
 from vasa_cli.geometry import N_DYNAMICS, N_IDENTITY, FaceCode, Geometry
 from vasa_cli.loading import load_geometry
-from vasa_cli.training import crops, data, teacher
-from vasa_cli.training.pairs import PairSampler, move_points, random_affine
+from vasa_cli.training import crops, data, shut, teacher
+from vasa_cli.training.loop import Ahead
+from vasa_cli.training.pairs import PairSampler, move_points, openings, random_affine
 from vasa_cli.video import VideoWriter
 from vasa_cli.weights import find_weights_dir, load_weights
 
@@ -95,7 +97,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         write_labels(path, cache / "labels", points, 25.0)
     for k in range(12):
         path = folder / f"portrait{k}.png"
-        points = drawn_points(geometry, 1, 100 + k)
+        points = drawn_points(geometry, 3, 100 + k)[1:2]  # the first is at rest
         Image.fromarray(draw(points[0])).save(path)
         write_labels(path, cache / "labels", points, 0.0)
     return folder, cache
@@ -182,3 +184,39 @@ def test_a_folder_without_pictures_is_said(tmp_path: Path) -> None:
         main, ["train", "geometry", "--data", str(tmp_path), "--cache", str(tmp_path)]
     )
     assert result.exit_code == 3 and "no video or picture" in result.output
+
+
+def test_portraits_that_show_teeth_are_there_with_their_lips_shut(
+    trained: Path, prepared: tuple[Path, Path]
+) -> None:
+    portraits, made = crops.load(prepared[1] / "portraits"), shut.load(prepared[1] / "shut")
+    mouths, _ = openings(portraits.points)
+    assert set(made.rows) == set(np.flatnonzero((mouths > shut.OPEN_FROM) & ~portraits.validation))
+    assert len(made.rows) > 0
+    assert openings(made.points)[0].max() < 0.3 * mouths[made.rows].max()
+    assert made.images.shape == (len(made.rows), *portraits.images.shape[1:])
+
+
+def test_pictures_with_shut_lips_are_to_become_the_open_ones(
+    trained: Path, prepared: tuple[Path, Path]
+) -> None:
+    portraits, made = crops.load(prepared[1] / "portraits"), shut.load(prepared[1] / "shut")
+    sampler = PairSampler(portraits, load_geometry(trained), validation=False, seed=0, shut=made)
+    pair = sampler.draw(12)
+    before, after = (openings(points.numpy())[0] for points in (pair.source, pair.points))
+    assert (after > before + 0.01).sum() >= 4  # three in four are shut ones
+
+
+def test_batches_drawn_ahead_come_in_order_and_faults_are_raised() -> None:
+    numbers = iter((1, 2, 3))
+
+    def draw() -> int:
+        number = next(numbers, None)
+        if number is None:
+            raise InputError("no more")
+        return number
+
+    with Ahead(draw) as ahead:
+        assert [ahead.next() for _ in range(3)] == [1, 2, 3]
+        with pytest.raises(InputError, match="no more"):
+            ahead.next()

@@ -102,6 +102,8 @@ class Renderer:
         audio = load_audio(speech, max_seconds=options.preview_s)
         n_frames = frame_count(len(audio.samples), audio.sample_rate, options.fps)
         recording, warnings = self.find_motion(audio, options, tell)
+        warnings = portrait.warnings + sound_warnings(audio) + warnings
+        del audio  # 115 MB an hour
         placement = place(portrait.picture, portrait.window, options)
         marks = frame_marks(placement, options)
         digest = hashlib.sha256()
@@ -137,7 +139,7 @@ class Renderer:
             seed=recording.seed,
             device=self.models.device.type,
             frames_sha256=digest.hexdigest(),
-            warnings=portrait.warnings + sound_warnings(audio) + warnings,
+            warnings=warnings,
             provenance=stamp.summary,
         )
 

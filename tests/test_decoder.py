@@ -10,7 +10,7 @@ from torch import Tensor
 from vasa_cli.geometry import Geometry
 from vasa_cli.loading import load_geometry
 from vasa_cli.models import fields
-from vasa_cli.models.decoder import Decoder, sample_moved
+from vasa_cli.models.decoder import Decoder, MotionField, sample_moved, sample_whole
 from vasa_cli.weights import find_weights_dir
 
 
@@ -111,10 +111,29 @@ def test_the_moved_mouth_is_the_moved_pictures_mouth_at_any_size(
     with torch.no_grad():
         seen = decoder.look(photo, source)
         field = decoder.move(seen, points)
-        grid = fields.pixel_grid(side)
-        moved = sample_moved(photo, field, grid, whole=True)
+        moved = sample_whole(photo, field)
         painted = decoder.paint_mouth(seen, points, field)
     assert (painted.patch.cut(moved, 128) - painted.warped).abs().mean() < 0.02
+
+
+@pytest.mark.parametrize("side", [200, 256])
+def test_the_whole_moved_picture_is_the_moved_picture_at_each_of_its_pixels(side: int) -> None:
+    torch.manual_seed(0)
+    photos = torch.cat([picture(side), picture(side, seed=1)])
+    field = MotionField(
+        torch.randn(2, 2, 64, 64) * 0.02, torch.rand(2, 3, 64, 64), torch.rand(2, 1, 64, 64)
+    )
+    whole = sample_whole(photos, field)
+    placed = sample_moved(photos, field, fields.pixel_grid(side).expand(2, -1, -1, -1))
+    assert torch.allclose(whole, placed, atol=1e-4)
+
+
+@pytest.mark.parametrize("side", [24, 64, 100])
+def test_maps_are_enlarged_as_by_pytorch(side: int) -> None:
+    torch.manual_seed(0)
+    maps = torch.randn(2, 3, 8, 8)
+    expected = torch.nn.functional.interpolate(maps, size=(side, side), mode="bilinear")
+    assert torch.allclose(fields.enlarged(maps, side), expected, atol=1e-6)
 
 
 def test_rigid_flow_of_a_shift_is_that_shift(geometry: Geometry) -> None:

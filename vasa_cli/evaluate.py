@@ -18,7 +18,7 @@ from vasa_cli.compare import psnr_db, ssim
 from vasa_cli.errors import InputError
 from vasa_cli.face import Detection, FaceReader, Window, cut_square, to_tensor
 from vasa_cli.models import fields
-from vasa_cli.models.decoder import EYE_EXTENT, MOUTH_EXTENT, Decoder, sample_moved
+from vasa_cli.models.decoder import EYE_EXTENT, MOUTH_EXTENT, Decoder, sample_whole
 from vasa_cli.models.fields import Patch
 from vasa_cli.video import read_video
 
@@ -112,10 +112,9 @@ def reenact(
         truth, points = clip.frames[start : start + batch], clip.points[start : start + batch]
         n = len(truth)
         field = decoder.move(seen.expand(n), points)
-        grid = fields.pixel_grid(SIDE, truth.device).expand(n, -1, -1, -1)
         made = {
             "still": clip.frames[:1].expand(n, -1, -1, -1),
-            "field": sample_moved(seen.expand(n).photo, field, grid, whole=True),
+            "field": sample_whole(seen.expand(n).photo, field),
             "full": decoder.compose(seen.expand(n), points),
         }
         yield truth, points, made

@@ -36,6 +36,7 @@ RIGID = (
     *(151, 9, 8, 127, 356, 234, 454, 109, 338, 67, 297),
 )
 HEAD_RADII = (0.56, 0.72, 0.60)  # of the ellipsoid that stands for the head, in face heights
+CELLS_AT_ONCE = 4  # that `enlarged` cuts into pixels in one row of its product
 HEAD_CENTRE_BEHIND_FACE, HEAD_CENTRE_ABOVE_FACE = 0.42, 0.02
 
 
@@ -54,6 +55,25 @@ def warp(image: Tensor, flow: Tensor) -> Tensor:
     """Backward warp by a flow (B, 2, H, W) in units of [-1, 1], of the image's size."""
     grid = pixel_grid(image.shape[-1], image.device) + flow.permute(0, 2, 3, 1)
     return F.grid_sample(image, grid, align_corners=False, padding_mode="border")
+
+
+def enlarged(maps: Tensor, side: int) -> Tensor:
+    """Maps (B, C, h, h) as (B, C, side, side), bilinear.
+
+    By a whole factor the last step is a matrix product, on CPUs three times faster than PyTorch's
+    own: every cell is cut into pixels by the same weights of it and its two neighbours.
+    """
+    n_cells = maps.shape[-1]
+    if side % n_cells or n_cells % CELLS_AT_ONCE or maps.device.type != "cpu":
+        return F.interpolate(maps, size=(side, side), mode="bilinear", align_corners=False)
+    padded = F.pad(maps, (1, 1, 0, 0), mode="replicate")
+    tall = F.interpolate(padded, size=(side, n_cells + 2), mode="bilinear", align_corners=False)
+    cells = tall.unfold(3, CELLS_AT_ONCE + 2, CELLS_AT_ONCE)  # (B, C, side, runs, cells in a run)
+    zoom = side // n_cells
+    pixel = (torch.arange(CELLS_AT_ONCE * zoom) + 0.5) / zoom + 0.5  # from the run's first cell
+    away = (pixel - torch.arange(CELLS_AT_ONCE + 2)[:, None]).abs()
+    rows = cells.reshape(-1, CELLS_AT_ONCE + 2) @ (1 - away).clamp_min(0)
+    return rows.view(*maps.shape[:2], side, side)
 
 
 def face_height(points: Tensor) -> Tensor:

@@ -29,6 +29,7 @@ OUTPUTS = {
     ".mp4": ("video.mp4", "MP4"),
     ".safetensors": ("motion.safetensors", "motion as safetensors"),
     ".csv": ("motion.csv", "blend shapes as CSV"),
+    ".png": ("motion.png", "plots as PNG"),
 }
 AUDIO_BITRATE = "160k"
 # The cap of 48 kHz and two channels, in words that leave all rates below as they are.

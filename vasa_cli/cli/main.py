@@ -22,6 +22,7 @@ COMMANDS = {
     "doctor": "vasa_cli.cli.doctor:doctor",
     "weights": "vasa_cli.cli.weights:weights",
     "motion": "vasa_cli.cli.motion:motion",
+    "plot": "vasa_cli.cli.plot:plot",
     "batch": "vasa_cli.cli.batch:batch",
     "compare": "vasa_cli.cli.compare:compare",
     "evaluate": "vasa_cli.cli.evaluate:evaluate",

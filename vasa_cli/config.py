@@ -77,7 +77,7 @@ class RenderOptions:
 class Progress:
     """How far a render is, for a callback."""
 
-    stage: str  # "photo", "speech", "motion", "frames" or "encode"
+    stage: str  # "photo", "speech", "motion", "film", "frames" or "encode"
     done: int
     total: int
 

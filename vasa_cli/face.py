@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn.functional import avg_pool2d
 
 from vasa_cli.geometry import CROP_FACE_HEIGHT, CROP_ORIGIN_Y, LIPS, FaceCode, Geometry, align
 from vasa_cli.models import detector as detector_model
@@ -37,6 +38,10 @@ TILE_LEVELS = (1, 2, 4)  # a picture is searched whole, then at twice and four t
 # pixels of the upright region around a face from which all crops of the encoder are cut
 REGION_SIDE = 512
 REGION_EXTENT = 2.4  # its side in face heights
+# A face that is followed: pixels in which the detector must see it where it is thought to be, and
+# the score it must give, which is less than for a stranger's.
+SEEN_SIDE, SEEN_SCORE = 128, 0.35
+SEEN_NEAR, SEEN_SIZE = 0.35, 1.6  # how far off, in face heights, and as a ratio either way
 N_PASSES = 3  # of the whole-face regressor, each on a better-placed square
 
 
@@ -151,16 +156,51 @@ class FaceReader:
             torch.zeros(1, 2), torch.full((1,), FACE_EXTENT / REGION_EXTENT), torch.zeros(1)
         )
         for _ in range(N_PASSES):
-            points = self._regress(picture, square, "face")
+            points = self.read_face(picture, square)
             square = whole_face_square(points)
-        lips = self._regress(picture, patch_around(points, LIPS, LIPS_EXTENT), "lips")
-        left = self._regress(picture, patch_around(points, LEFT_EYE, EYE_EXTENT), "eye")
+        points = self.refine(picture, points)
+        return points[0].numpy().astype(np.float64) * half + [face.x, face.y, 0.0]
+
+    @torch.inference_mode()
+    def read_face(self, pictures: Tensor, square: Patch) -> Tensor:
+        """One pass of the whole-face regressor: points (B, 478, 3) in the pictures' [-1, 1].
+
+        Args: pictures (B, 3, S, S), and the square of each in which the face is looked for.
+        """
+        return self._regress(pictures, square, "face")
+
+    @torch.inference_mode()
+    def refine(self, pictures: Tensor, points: Tensor) -> Tensor:
+        """The second look at lips and eyes: better points (B, 478, 3) of pictures (B, 3, S, S)."""
+        points = points.clone()
+        lips = self._regress(pictures, patch_around(points, LIPS, LIPS_EXTENT), "lips")
+        left = self._regress(pictures, patch_around(points, LEFT_EYE, EYE_EXTENT), "eye")
         right = self._regress(
-            picture, patch_around(points, RIGHT_EYE, EYE_EXTENT, mirrored=True), "eye"
+            pictures, patch_around(points, RIGHT_EYE, EYE_EXTENT, mirrored=True), "eye"
         )
         for index, better in ((LIPS, lips), (LEFT_EYE, left), (RIGHT_EYE, right)):
             points[:, list(index)] = better
-        return points[0].numpy().astype(np.float64) * half + [face.x, face.y, 0.0]
+        return points
+
+    @torch.inference_mode()
+    def sees(self, pictures: Tensor, points: Tensor) -> np.ndarray:
+        """Whether the detector sees a face where its points are thought to be, (B,).
+
+        The regressor puts points everywhere, also where there is no face.
+
+        Args: pictures (B, 3, S, S) of one face each, S a multiple of SEEN_SIDE; points (B, 478, 3)
+            in their [-1, 1].
+        """
+        small = avg_pool2d(pictures, pictures.shape[-1] // SEEN_SIDE)
+        boxes = decode_boxes(self.detector(channels_last(small)).cpu(), threshold=SEEN_SCORE)
+        middle = (points[:, :468, :2].mean(1) + 1) / 2 * SEEN_SIDE
+        height = (points[:, 10, :2] - points[:, 152, :2]).norm(dim=-1) / 2 * SEEN_SIDE
+        seen = []
+        for found, where, size in zip(boxes, middle, height.clamp_min(1e-6)):
+            near = (found[:, :2] - where).norm(dim=1) < SEEN_NEAR * size
+            ratio = found[:, 2] / size
+            seen.append(bool((near & (ratio < SEEN_SIZE) & (ratio > 1 / SEEN_SIZE)).any()))
+        return np.array(seen)
 
     def _regress(self, picture: Tensor, square: Patch, part: str) -> Tensor:
         side = {"face": FACE_SIDE, "lips": LIPS_SIDE, "eye": EYE_SIDE}[part]
@@ -224,7 +264,13 @@ def to_tensor(images: np.ndarray, device: torch.device) -> Tensor:
     )
 
 
-def cut_square(image: np.ndarray, window: Window, side: int) -> np.ndarray:
+def cut_square(
+    image: np.ndarray,
+    window: Window,
+    side: int,
+    *,
+    kernel: Image.Resampling = Image.Resampling.LANCZOS,
+) -> np.ndarray:
     """A window of a picture (H, W, 3) as (side, side, 3) uint8; its edge is repeated beyond it."""
     height, width = image.shape[:2]
     left, right = window.x - window.half, window.x + window.half
@@ -243,4 +289,4 @@ def cut_square(image: np.ndarray, window: Window, side: int) -> np.ndarray:
         min(dx + 2 * window.half, part.shape[1]),
         min(dy + 2 * window.half, part.shape[0]),
     )
-    return np.asarray(Image.fromarray(part).resize((side, side), Image.Resampling.LANCZOS, box=box))
+    return np.asarray(Image.fromarray(part).resize((side, side), kernel, box=box))

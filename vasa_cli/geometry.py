@@ -236,7 +236,7 @@ class Geometry:
 
         Args: points (478, 3) in crop units.
         """
-        head_pose, identity, dynamics, neutral = self._fit(points[None], ridge=ridge)
+        head_pose, identity, dynamics, neutral = self.fit_frames(points[None], ridge=ridge)
         return FaceCode(
             identity[0], head_pose[0], dynamics[0], neutral[0] - self.neutral(identity[0])
         )
@@ -251,17 +251,18 @@ class Geometry:
             dynamics (T, N_DYNAMICS).
         """
         sample = points[np.linspace(0, len(points) - 1, min(len(points), 50)).astype(int)]
-        identity = self._fit(sample, ridge=ridge)[1].mean(0)
+        identity = self.fit_frames(sample, ridge=ridge)[1].mean(0)
         shape = self.neutral(identity)
-        head_pose, _, dynamics, neutral = self._fit(points, ridge=ridge, identity=identity)
+        head_pose, _, dynamics, neutral = self.fit_frames(points, ridge=ridge, identity=identity)
         detail = join_inner_lips((neutral - shape).mean(0))
         return FaceCode(identity, head_pose[0], dynamics[0], detail), head_pose, dynamics
 
-    def _fit(
+    def fit_frames(
         self, points: np.ndarray, *, ridge: float, identity: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Alternate Procrustes and a ridge regression on the bases.
+        """Each frame's code: alternate Procrustes and a ridge regression on the bases.
 
+        Args: points (B, 478, 3) in crop units; identity where it is known.
         Returns: head_pose (B, 6), identity (B, N_IDENTITY), dynamics (B, N_DYNAMICS), canonical
             neutral faces (B, 478, 3).
         """

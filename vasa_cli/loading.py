@@ -109,15 +109,23 @@ def load_geometry(weights_dir: Path) -> Geometry:
     return Geometry(*(tensors[f].numpy().astype(np.float64) for f in GEOMETRY_FIELDS))
 
 
+def load_reader(weights_dir: Path, device: torch.device) -> FaceReader:
+    """Only what reads faces: detector, encoder and geometry.
+
+    Raises: WeightsError when any is missing, damaged or of another version.
+    """
+    detector, _ = build("detector", FaceDetector, weights_dir, device)
+    encoder, _ = build("encoder", FaceEncoder, weights_dir, device)
+    return FaceReader(detector, encoder, load_geometry(weights_dir), device=device)
+
+
 def load_models(weights_dir: Path | None, device: torch.device) -> Models:
     """All networks.
 
     Raises: WeightsError when any is missing, damaged or of another version.
     """
     folder = find_weights_dir(weights_dir)
-    geometry = load_geometry(folder)
-    detector, _ = build("detector", FaceDetector, folder, device)
-    encoder, _ = build("encoder", FaceEncoder, folder, device)
+    reader = load_reader(folder, device)
     ear, _ = build("audio_encoder", AudioEncoder, folder, device)
     denoiser, scale = build("motion", Denoiser, folder, device)
     spread = scale.get("spread")
@@ -126,8 +134,8 @@ def load_models(weights_dir: Path | None, device: torch.device) -> Models:
     decoder, _ = build("decoder", Decoder, folder, device)
     decoder.bf16 = fast_bf16(device)
     return Models(
-        FaceReader(detector, encoder, geometry, device=device),
-        geometry,
+        reader,
+        reader.geometry,
         SpeechReader(ear, device),
         denoiser,
         spread.float(),

@@ -330,7 +330,7 @@ def _decode(path: Path, step: int) -> Iterator[np.ndarray]:
     arguments += ["-f", "image2pipe", "-c:v", "ppm", "-pix_fmt", "rgb24", "pipe:1"]
     n_frames = 0
     with FFmpeg(arguments) as ffmpeg:
-        while (frame := _read_ppm(ffmpeg.stdout)) is not None:
+        while (frame := read_ppm(ffmpeg.stdout)) is not None:
             n_frames += 1
             yield frame
         failed = ffmpeg.wait() != 0
@@ -346,7 +346,7 @@ def _decode(path: Path, step: int) -> Iterator[np.ndarray]:
         )
 
 
-def _read_ppm(pipe: IO[bytes]) -> np.ndarray | None:
+def read_ppm(pipe: IO[bytes]) -> np.ndarray | None:
     """The next picture of a stream of binary PPM, (H, W, 3) uint8; None at its end.
 
     PPM tells each frame's size, which a header read beforehand gets wrong for a turned video.

@@ -21,6 +21,7 @@ COMMANDS = {
     "render": "vasa_cli.cli.render:render",
     "doctor": "vasa_cli.cli.doctor:doctor",
     "weights": "vasa_cli.cli.weights:weights",
+    "extract": "vasa_cli.cli.extract:extract",
     "motion": "vasa_cli.cli.motion:motion",
     "plot": "vasa_cli.cli.plot:plot",
     "batch": "vasa_cli.cli.batch:batch",

@@ -16,6 +16,7 @@ STAGES = {
     "photo": "reading the photo",
     "speech": "reading the speech",
     "motion": "sampling the motion",
+    "film": "reading the film",
     "frames": "drawing frames",
     "encode": "writing the video",
 }

@@ -10,6 +10,7 @@ from torch import Tensor
 from vasa_cli.geometry import Geometry
 from vasa_cli.loading import load_geometry
 from vasa_cli.models import fields
+from vasa_cli.models.blocks import DoublingConv, double
 from vasa_cli.models.decoder import Decoder, MotionField, sample_moved, sample_whole
 from vasa_cli.weights import find_weights_dir
 
@@ -134,6 +135,15 @@ def test_maps_are_enlarged_as_by_pytorch(side: int) -> None:
     maps = torch.randn(2, 3, 8, 8)
     expected = torch.nn.functional.interpolate(maps, size=(side, side), mode="bilinear")
     assert torch.allclose(fields.enlarged(maps, side), expected, atol=1e-6)
+
+
+def test_a_doubling_convolution_is_a_convolution_of_the_doubled_picture() -> None:
+    torch.manual_seed(0)
+    layer, x = DoublingConv(5, 4), torch.randn(2, 5, 6, 7)
+    with torch.no_grad():
+        convolved = layer[0](double(x))
+        expected = torch.nn.functional.leaky_relu(convolved, 0.2)
+        assert torch.allclose(layer(x), expected, atol=1e-5)
 
 
 def test_rigid_flow_of_a_shift_is_that_shift(geometry: Geometry) -> None:

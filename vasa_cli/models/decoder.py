@@ -156,6 +156,12 @@ class Decoder(nn.Module):
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16):
             return network(channels_last(x)).float()
 
+    def lower(self) -> None:
+        """Run the networks in bfloat16, weights too: for drawing, not for training."""
+        self.bf16 = True
+        for network in (self.motion, self.mouth, self.eye):
+            network.bfloat16()
+
     def look(self, photo: Tensor, points: Tensor) -> Appearance:
         """Encode the photo (B, 3, S, S) and its points (B, 478, 3) once."""
         side = photo.shape[-1]

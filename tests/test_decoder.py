@@ -11,7 +11,8 @@ from vasa_cli.geometry import Geometry
 from vasa_cli.loading import load_geometry
 from vasa_cli.models import fields
 from vasa_cli.models.blocks import DoublingConv, double
-from vasa_cli.models.decoder import Decoder, MotionField, sample_moved, sample_whole
+from vasa_cli.models.decoder import Decoder
+from vasa_cli.models.moved import MotionField, sample_moved, sample_whole
 from vasa_cli.weights import find_weights_dir
 
 

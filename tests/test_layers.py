@@ -10,11 +10,11 @@ from torch import Tensor
 from vasa_cli.geometry import EXPLICIT, Geometry, project
 from vasa_cli.loading import load_geometry
 from vasa_cli.models import layers
-from vasa_cli.models.decoder import (
+from vasa_cli.models.decoder import Appearance, Decoder
+from vasa_cli.models.moved import MotionField
+from vasa_cli.models.painting import (
+    Laid,
     EYES,
-    Appearance,
-    Decoder,
-    MotionField,
     eye_shape,
     lay_eye,
     lay_mouth,
@@ -72,6 +72,11 @@ def look(photo: Tensor, points: Tensor) -> Appearance:
     return Decoder(width=8).eval().look(photo, points)
 
 
+def laid_mouth(photo: Tensor, source: Tensor, points: Tensor) -> Laid:
+    seen = look(photo, source)
+    return lay_mouth(photo, seen.mouth, source, points, still_field())[0]
+
+
 def distance(picture: Tensor, colour: tuple[float, ...]) -> Tensor:
     return (picture - torch.tensor(colour)[None, :, None, None]).abs().mean(1)
 
@@ -107,7 +112,7 @@ def test_a_shut_mouth_opens_with_its_lips_on_both_sides_and_dark_between(
     geometry: Geometry,
 ) -> None:
     shut, wide = face(geometry), face(geometry, mouth_open=2.5)
-    laid = lay_mouth(look(lips_photo(shut), shut), wide, still_field())[0]
+    laid = laid_mouth(lips_photo(shut), shut, wide)
     shape = mouth_shape(wide)
     columns = shape.columns(laid.layered.shape[-1])
     inside = shape.opening(columns)[0, 0] > 0.95
@@ -120,7 +125,7 @@ def test_a_shut_mouth_opens_with_its_lips_on_both_sides_and_dark_between(
 
 def test_an_open_mouth_shuts_without_a_trace_of_teeth(geometry: Geometry) -> None:
     wide, shut = face(geometry, mouth_open=2.5), face(geometry)
-    laid = lay_mouth(look(lips_photo(wide), wide), shut, still_field())[0]
+    laid = laid_mouth(lips_photo(wide), wide, shut)
     share = laid.share.expand(-1, 3, -1, -1) > 0.9
     near_white = distance(laid.layered, WHITE)[0] < 0.5
     assert not (near_white & share[0, 0]).any()
@@ -128,7 +133,7 @@ def test_an_open_mouth_shuts_without_a_trace_of_teeth(geometry: Geometry) -> Non
 
 def test_teeth_that_the_photo_shows_stay_with_the_skull(geometry: Geometry) -> None:
     some, more = face(geometry, mouth_open=1.5), face(geometry, mouth_open=3.0)
-    laid = lay_mouth(look(lips_photo(some), some), more, still_field())[0]
+    laid = laid_mouth(lips_photo(some), some, more)
     size = laid.layered.shape[-1]
     old, new = mouth_shape(some), mouth_shape(more)
     seen = laid.patch.to_square(
@@ -150,7 +155,7 @@ def test_an_iris_moves_by_as_much_as_its_landmarks(geometry: Geometry, eye: str)
     radius = (shape.iris[:, 1:] - shape.iris[:, :1]).norm(dim=-1).mean(1)
     painted_by(shape, (-1.0, -1.0, -1.0), photo, shape.iris_disk(256, radius))
     own = look(photo, ahead).eyes[EYES.index(eye)]
-    laid = lay_eye(look(photo, ahead), own, aside, still_field(), eye)
+    laid = lay_eye(photo, own, aside, still_field(), eye)
     driven = eye_shape(aside, eye)
     size = laid.layered.shape[-1]
     opening = driven.opening(driven.columns(size))[0, 0] > 0.5
@@ -170,8 +175,8 @@ def test_shut_lids_leave_no_iris(geometry: Geometry, eye: str) -> None:
     shape = eye_shape(ahead, eye)
     painted_by(shape, (-1.0, -1.0, 1.0), photo, shape.opening(shape.columns(256)))
     own = look(photo, ahead).eyes[EYES.index(eye)]
-    before = lay_eye(look(photo, ahead), own, ahead, still_field(), eye).layered
-    after = lay_eye(look(photo, ahead), own, shut, still_field(), eye).layered
+    before = lay_eye(photo, own, ahead, still_field(), eye).layered
+    after = lay_eye(photo, own, shut, still_field(), eye).layered
     blue = [float((x[0, 2] > 0.5).float().mean()) for x in (before, after)]
     assert blue[0] > 0.02
     assert blue[1] < 0.15 * blue[0]

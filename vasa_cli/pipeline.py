@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from vasa_cli import diffusion, image, video
+from vasa_cli.articulation import articulate
 from vasa_cli.audio import Audio, frame_count, load_audio
 from vasa_cli.config import (
     MOTION_FPS,
@@ -229,7 +230,8 @@ class Renderer:
         motion = (drawn.cpu() * models.motion_spread).numpy()
         silence = np.append(heard.phones[:, SILENCE], heard.phones[-1:, SILENCE])
         silence = silence[: 2 * n_frames].reshape(n_frames, 2).mean(1)
-        return rest_in_silence(Motion(motion[:, :N_HEAD_POSE], motion[:, N_HEAD_POSE:]), silence)
+        sampled = Motion(motion[:, :N_HEAD_POSE], motion[:, N_HEAD_POSE:])
+        return articulate(rest_in_silence(sampled, silence), heard.phones)
 
     @torch.inference_mode()
     def draw(

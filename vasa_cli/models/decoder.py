@@ -21,34 +21,30 @@ from torch.nn import functional as F
 
 from vasa_cli.models import fields, layers
 from vasa_cli.models.blocks import UNet, channels_last
-from vasa_cli.models.fields import Patch
-from vasa_cli.models.layers import Shape, mix
+from vasa_cli.models.moved import MotionField, sample_whole
+from vasa_cli.models.painting import (
+    EYE_SIDE,
+    EYES,
+    MOUTH_SIDE,
+    Own,
+    Painted,
+    eye_shape,
+    lay_eye,
+    lay_mouth,
+    mouth_shape,
+    own_part,
+    paint,
+    soft_window,
+)
 
 FIELD_SIDE = 64  # cells of the motion field
 COARSE_SIDE = 32  # cells of the landmark flows and distance maps it is made from
-MOUTH_SIDE, EYE_SIDE = 128, 96  # pixels of the local generators
-LAYER_SIDES = (96, 128, 160, 192, 256, 320, 384, 512)  # pixels at which layers are laid
-OVERSAMPLING = 1.15  # of a square's own pixels
-MOUTH_EXTENT, EYE_EXTENT = 0.60, 0.40  # their sides in face heights
 SIGMAS = (0.18, 0.05)  # widths of the soft-landmark flows
 N_FLOWS = 2 + len(SIGMAS)
 RESIDUAL_FLOW_SCALE, FLOW_INPUT_SCALE = 0.1, 4.0
 N_ATLAS, ATLAS_SIDE = 4, 64  # learned pictures of upper and of lower teeth: channels, cells
 ATLAS_GAIN = 5.0  # they learn so much faster than a weight
-ATLAS_REACH = 0.6  # their half sides, in the mouth square's
-TEETH_FROM_NOSE, TEETH_FROM_CHIN = 0.45, -0.5  # their middles
-EYES = ("left", "right")
 MOUTH_RESIDUAL = 4
-
-
-@dataclass(frozen=True)
-class Own:
-    """What the photo shows of a mouth or an eye."""
-
-    shape: Shape
-    picture: Tensor  # (B, n, s / 2, s / 2) for the generator: the square unshuffled, its maps
-    inside: Tensor  # (B, 4 or 5, l, l) the square, where it is open, where its sclera shows
-    behind: Tensor  # (B, 3 or 6, 1, 1) colours of what it does not show
 
 
 @dataclass(frozen=True)
@@ -76,50 +72,6 @@ def expanded(x: Any, n: int) -> Any:
         made: Any = type(x)
         return made(*(expanded(getattr(x, f.name), n) for f in fields_of(x)))
     return tuple(expanded(part, n) for part in x)
-
-
-@dataclass(frozen=True)
-class MotionField:
-    """Where every pixel comes from, and what to paint where nothing was seen."""
-
-    flow: Tensor  # (B, 2, 64, 64) backward flow in crop units
-    fill: Tensor  # (B, 3, 64, 64)
-    hidden: Tensor  # (B, 1, 64, 64) share of fill, 0 to 1
-
-
-@dataclass(frozen=True)
-class Laid:
-    """A mouth or an eye in layers, before its generator."""
-
-    patch: Patch
-    warped: Tensor  # (B, 3, l, l) what the motion field alone gives there
-    layered: Tensor  # (B, 3, l, l)
-    share: Tensor  # (B, 1, l, l) of the layers in the frame
-    given: Tensor  # (B, n, s / 2, s / 2) what the generator sees
-
-
-@dataclass(frozen=True)
-class Painted:
-    """A mouth or an eye as it goes into the frame.
-
-    The generator's change is added. With colours under an alpha the generator of the eyes died
-    within a thousand steps (alpha 0, no gradient) and that of the mouth learned far slower.
-    """
-
-    patch: Patch
-    warped: Tensor  # (B, 3, l, l)
-    layered: Tensor  # (B, 3, l, l) layers over the moved photo
-    share: Tensor  # (B, 1, l, l)
-    change: Tensor  # (B, 3, l, l), 0 at the square's border
-
-    @property
-    def composed(self) -> Tensor:
-        return self.layered + self.change
-
-    def put(self, frame: Tensor) -> None:
-        """Into frames (B, 3, S, S), in place."""
-        drawn = self.layered - self.warped * (1 - self.share) + self.change
-        self.patch.put(frame, drawn, self.share)
 
 
 class Decoder(nn.Module):
@@ -201,7 +153,7 @@ class Decoder(nn.Module):
     def paint_mouth(self, seen: Appearance, points: Tensor, field: MotionField) -> Painted:
         """The mouths of frames with the given points (B, 478, 3)."""
         with torch.no_grad():
-            laid, seats = lay_mouth(seen, points, field)
+            laid, seats = lay_mouth(seen.photo, seen.mouth, seen.points, points, field)
         atlases = self.teeth * ATLAS_GAIN
         teeth = [
             F.grid_sample(atlas, seat, align_corners=False)
@@ -215,7 +167,9 @@ class Decoder(nn.Module):
     ) -> tuple[Painted, Painted]:
         """The left and right eyes of frames with the given points (B, 478, 3)."""
         with torch.no_grad():
-            laid = [lay_eye(seen, own, points, field, eye) for own, eye in zip(seen.eyes, EYES)]
+            laid = [
+                lay_eye(seen.photo, own, points, field, eye) for own, eye in zip(seen.eyes, EYES)
+            ]
         out = self._run(self.eye, torch.cat([eye.given for eye in laid]))
         left, right = (paint(e, o, self.eye_window) for e, o in zip(laid, out.chunk(2)))
         return left, right
@@ -239,176 +193,3 @@ class Decoder(nn.Module):
 def double(x: Tensor) -> Tensor:
     """(B, C, H, W) to (B, C, 2 H, 2 W), bilinear."""
     return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
-
-
-def soft_window(side: int) -> Tensor:
-    """1 in the middle of a square, 0 at its border, (1, 1, side, side)."""
-    edge = 1 - torch.linspace(-1, 1, side).abs() ** 6
-    return (edge[:, None] * edge)[None, None]
-
-
-def sample_moved(photo: Tensor, field: MotionField, grid: Tensor) -> Tensor:
-    """The moved photo, fill included, at the positions of a grid (B, h, w, 2): (B, 3, h, w).
-
-    One sampling, whatever the resolution.
-    """
-    maps = torch.cat([field.flow, 1 - field.hidden, field.fill * field.hidden], 1)
-    maps = F.grid_sample(maps, grid, align_corners=False, padding_mode="border")
-    where = grid + maps[:, :2].permute(0, 2, 3, 1)
-    moved = F.grid_sample(photo, where, align_corners=False, padding_mode="border")
-    return torch.addcmul(maps[:, 3:], moved, maps[:, 2:3])
-
-
-def sample_whole(photo: Tensor, field: MotionField) -> Tensor:
-    """The whole moved photo, fill included, (B, 3, S, S): `sample_moved` at every pixel.
-
-    On a CPU a frame at a time, which its caches hold: several times faster than all at once.
-    """
-    side, n_frames = photo.shape[-1], len(field.flow)
-    maps = torch.cat([field.flow, 1 - field.hidden, field.fill * field.hidden], 1)
-    grid = fields.pixel_grid(side, photo.device)
-    frames = photo.new_empty(n_frames, *photo.shape[1:])
-    step = 1 if photo.device.type == "cpu" else n_frames
-    for first in range(0, n_frames, step):
-        part = slice(first, first + step)
-        large = fields.enlarged(maps[part], side)
-        where = grid + large[:, :2].permute(0, 2, 3, 1)
-        moved = F.grid_sample(photo[part], where, align_corners=False, padding_mode="border")
-        frames[part] = torch.addcmul(large[:, 3:], moved, large[:, 2:3])
-    return frames
-
-
-def mouth_shape(points: Tensor) -> Shape:
-    """The mouths of points (B, 478, 3) in their squares."""
-    return Shape.of(points, fields.mouth_patch(points, MOUTH_EXTENT), layers.MOUTH)
-
-
-def eye_shape(points: Tensor, eye: str) -> Shape:
-    """The "left" or "right" eyes of points (B, 478, 3) in their squares."""
-    return Shape.of(points, fields.eye_patch(points, eye, EYE_EXTENT), layers.EYES[eye])
-
-
-def layer_side(patch: Patch, photo: Tensor, least: int) -> int:
-    """Pixels at which a square of a photo (B, 3, S, S) is laid: a little more than its own."""
-    wanted = float(patch.half[0]) * photo.shape[-1] * OVERSAMPLING
-    return next((s for s in LAYER_SIDES if s >= max(wanted, least)), LAYER_SIDES[-1])
-
-
-def own_part(photo: Tensor, shape: Shape, side: int) -> Own:
-    """What photos (B, 3, S, S) show of a mouth or an eye, for a generator of so many pixels."""
-    fine = layer_side(shape.patch, photo, side)
-    picture = shape.patch.cut(photo, fine)
-    opening = shape.opening(shape.columns(fine))
-    mean = picture.mean((2, 3), keepdim=True)
-    if shape.iris.shape[1]:
-        iris = shape.iris_disk(fine, iris_radius(shape))
-        sclera = opening * (1 - iris)
-        white = layers.masked_colour(picture, sclera, (mean + 1) * 0.8 - 0.6)
-        behind = torch.cat([white, layers.masked_colour(picture, opening * iris, mean - 0.3)], 1)
-        inside = torch.cat([picture, opening, sclera], 1)
-    else:
-        behind = (mean + 1) * layers.DARK - 1
-        inside = torch.cat([picture, opening], 1)
-    return Own(shape, generator_view(shape, picture, side), inside, behind)
-
-
-def generator_view(shape: Shape, picture: Tensor, side: int) -> Tensor:
-    """A square (B, 3, l, l) with its maps, (B, 12 + N_MAPS, side / 2, side / 2)."""
-    columns = shape.columns(side // 2)
-    maps = shape.maps(columns, shape.opening(columns))
-    return torch.cat([F.pixel_unshuffle(resized(picture, side), 2), maps], 1)
-
-
-def resized(x: Tensor, side: int) -> Tensor:
-    """(B, C, l, l) to (B, C, side, side), averaging when it shrinks."""
-    if x.shape[-1] == side:
-        return x
-    if x.shape[-1] > side:
-        return F.interpolate(x, size=(side, side), mode="area")
-    return F.interpolate(x, size=(side, side), mode="bilinear", align_corners=False)
-
-
-def iris_radius(shape: Shape) -> Tensor:
-    """(B,) in the square's unit, with a margin for the dark rim."""
-    arms = shape.iris[:, 1:] - shape.iris[:, :1]
-    return arms.norm(dim=-1).mean(1) * layers.IRIS_MARGIN
-
-
-def lay_skin(
-    seen: Appearance, own: Own, shape: Shape, field: MotionField, side: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Moved photo and skin in a square, (B, 3, side, side) both, and the layers' share."""
-    grid = shape.patch.grid(side)
-    warped = sample_moved(seen.photo, field, grid)
-    flow = F.grid_sample(field.flow, grid, align_corners=False, padding_mode="border")
-    there = grid + flow.permute(0, 2, 3, 1)
-    reach = shape.reach(side)
-    places = mix(there, layers.skin_places(own.shape, shape, side), reach.permute(0, 2, 3, 1))
-    skin = F.grid_sample(seen.photo, places, align_corners=False, padding_mode="border")
-    return warped, skin, (8 * reach).clamp(0, 1) * soft_window(side).to(reach.device)
-
-
-def lay_mouth(
-    seen: Appearance, points: Tensor, field: MotionField
-) -> tuple[Laid, tuple[Tensor, Tensor]]:
-    """Mouths in layers, and where in the learned teeth each of the generator's pixels lies."""
-    own, shape = seen.mouth, mouth_shape(points)
-    side = layer_side(shape.patch, seen.photo, MOUTH_SIDE)
-    warped, skin, share = lay_skin(seen, own, shape, field, side)
-    places = layers.teeth_places(seen.points, points, (own.shape, shape), side)
-    shown = F.grid_sample(own.inside, places, align_corners=False, padding_mode="border")
-    inside = mix(own.behind, shown[:, :3], shown[:, 3:])
-    opening = shape.opening(shape.columns(side))
-    layered = mix(warped, mix(skin, inside, opening), share)
-    nose, chin = (
-        shape.patch.to_square(points[:, index, :2]).mean(1)[:, None, None]
-        for index in (layers.NOSE, layers.CHIN)
-    )
-    pixels = fields.pixel_grid(MOUTH_SIDE, points.device)
-    from_nose, from_chin = pixels - nose, pixels - chin  # (B, s, s, 2)
-    half = MOUTH_SIDE // 2
-    maps = [
-        resized(shown[:, 3:] * opening, half),
-        *(resized(x[:, None], half) for x in from_nose.unbind(-1)),
-        resized(from_chin[..., 1][:, None], half),
-    ]
-    given = torch.cat([generator_view(shape, layered, MOUTH_SIDE), own.picture, *maps], 1)
-    down = torch.tensor([0.0, 1.0], device=points.device)
-    across = torch.cat([from_nose[..., :1], from_chin[..., 1:]], -1)
-    seats = (
-        (from_nose - down * TEETH_FROM_NOSE) / ATLAS_REACH,
-        (across - down * TEETH_FROM_CHIN) / ATLAS_REACH,
-    )
-    return Laid(shape.patch, warped, layered, share, given), seats
-
-
-def lay_eye(seen: Appearance, own: Own, points: Tensor, field: MotionField, eye: str) -> Laid:
-    """Eyes in layers: lids over an iris that moves over a sclera that stays."""
-    shape = eye_shape(points, eye)
-    side = layer_side(shape.patch, seen.photo, EYE_SIDE)
-    warped, skin, share = lay_skin(seen, own, shape, field, side)
-    pixels = fields.pixel_grid(side, points.device)
-    moved = (own.shape.iris[:, 0] - shape.iris[:, 0])[:, None, None]
-    both = torch.cat([pixels + moved, pixels.expand(len(points), -1, -1, -1)], 1)
-    shown = F.grid_sample(own.inside, both, align_corners=False, padding_mode="border")
-    iris, white = shown.chunk(2, 2)
-    disk = shape.iris_disk(side, iris_radius(shape))
-    ball = mix(own.behind[:, :3], white[:, :3], white[:, 4:])
-    ball = mix(ball, mix(own.behind[:, 3:], iris[:, :3], iris[:, 3:4]), disk)
-    opening = shape.opening(shape.columns(side))
-    layered = mix(warped, mix(skin, ball, opening), share)
-    half = EYE_SIDE // 2
-    known = mix(white[:, 4:], iris[:, 3:4], disk)
-    maps = [
-        resized(known * opening, half),
-        resized(disk, half),
-        own.shape.iris_disk(half, iris_radius(own.shape)),
-    ]
-    given = torch.cat([generator_view(shape, layered, EYE_SIDE), own.picture, *maps], 1)
-    return Laid(shape.patch, warped, layered, share, given)
-
-
-def paint(laid: Laid, out: Tensor, window: Tensor) -> Painted:
-    """Layers and a generator's output (B, 12, s / 2, s / 2)."""
-    change = resized(F.pixel_shuffle(out, 2) * window, laid.layered.shape[-1])
-    return Painted(laid.patch, laid.warped, laid.layered, laid.share, change)

@@ -25,7 +25,7 @@ CHOICES = (
 )
 CANDIDATES = 8
 REAL_SHARE = 0.65  # of clips that were filmed
-SHUT_SHARE = 0.75  # of pictures, where some have their lips shut
+SHUT_SHARE = 0.85  # of pictures, where some have their lips shut
 FLIP_SHARE, PLACE_SHARE, COLOUR_SHARE, PAINT_SHARE = 0.5, 0.4, 0.5, 0.08
 
 

@@ -1,0 +1,64 @@
+"""Lips that must close do, for as long as the ear hears it and no longer."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vasa_cli.articulation import CLOSURES, articulate, closures
+from vasa_cli.geometry import N_DYNAMICS, N_HEAD_POSE
+from vasa_cli.models.audio_encoder import CLASSES, CLOSES_LIPS, LIP_TO_TEETH, N_CLASSES
+from vasa_cli.motion import MOUTH_OPEN, Motion
+
+
+def spoken(n_frames: int, name: str, start: int, stop: int, *, sure: float = 1.0) -> np.ndarray:
+    """Posteriors (2 n_frames, N_CLASSES) of an open vowel, one class between two features."""
+    phones = np.zeros((2 * n_frames, N_CLASSES))
+    phones[:, CLASSES.index("open")] = 1.0
+    phones[start:stop] = 0.0
+    phones[start:stop, CLASSES.index(name)] = sure
+    phones[start:stop, CLASSES.index("open")] = 1 - sure
+    return phones
+
+
+def wide_open(n_frames: int) -> Motion:
+    dynamics = np.ones((n_frames, N_DYNAMICS))
+    return Motion(np.zeros((n_frames, N_HEAD_POSE)), dynamics)
+
+
+def test_a_bilabial_closes_the_lips_while_it_lasts() -> None:
+    opened = articulate(wide_open(30), spoken(30, "bilabial", 20, 26)).dynamics[:, MOUTH_OPEN]
+    assert (opened[10:13] == 0).all()
+    assert (opened[:9] == 1).all() and (opened[14:] == 1).all()
+
+
+@pytest.mark.parametrize("start", range(20, 24))
+def test_a_closure_of_sixty_milliseconds_shuts_a_frame_wherever_it_falls(start: int) -> None:
+    phones = spoken(30, "bilabial", start, start + 3)
+    assert articulate(wide_open(30), phones).dynamics[:, MOUTH_OPEN].min() == 0
+
+
+def test_f_and_v_leave_a_slit() -> None:
+    opened = articulate(wide_open(30), spoken(30, "labiodental", 20, 26)).dynamics[:, MOUTH_OPEN]
+    assert opened.min() == pytest.approx(1 - CLOSURES[LIP_TO_TEETH])
+
+
+def test_a_guess_closes_nothing_and_half_a_guess_closes_half() -> None:
+    guessed = closures(spoken(30, "bilabial", 20, 26, sure=0.2), CLOSES_LIPS, 30)
+    half = closures(spoken(30, "bilabial", 20, 26, sure=0.425), CLOSES_LIPS, 30)
+    assert guessed.max() == 0
+    assert half.max() == pytest.approx(0.5)
+
+
+def test_nothing_but_the_opening_is_touched() -> None:
+    motion = wide_open(30)
+    found = articulate(motion, spoken(30, "bilabial", 20, 26))
+    untouched = np.arange(N_DYNAMICS) != MOUTH_OPEN
+    assert np.array_equal(found.dynamics[:, untouched], motion.dynamics[:, untouched])
+    assert np.array_equal(found.head_pose, motion.head_pose)
+    assert motion.dynamics[:, MOUTH_OPEN].min() == 1  # the original is left alone
+
+
+def test_a_last_feature_that_is_missing_is_no_fault() -> None:
+    phones = spoken(30, "bilabial", 50, 59)[:59]
+    assert articulate(wide_open(30), phones).dynamics[-1, MOUTH_OPEN] == 0

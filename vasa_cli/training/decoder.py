@@ -41,6 +41,7 @@ DETAIL_GAIN = 6.0  # of what the critic sees of fine detail
 SKIN_OPINION = 0.05  # weight of a critic's opinion where nothing opens, 1 where it does
 GAN_RAMP = 0.05  # share of the run over which the critics are let in
 GAN_STARTS = 0.35  # share of the run after which the discriminators join
+SPOKEN_FROM = 3000  # steps after which a resumed run teaches itself mouths that speak
 PICTURES_EVERY = 2  # one step in so many trains on pictures: mouths only, and under the critic
 PICTURE_BATCH = 0.75  # of a batch of clips: pictures are larger
 
@@ -319,7 +320,12 @@ def train(
     )
     if not (cache / "shut.npy").exists():
         shut.build(team.decoder, pictures.crops, pictures.mouth, geometry, cache / "shut")
+    if not (cache / "spoken.npy").exists() and run.step >= SPOKEN_FROM:
+        average: Decoder = team.average.module  # type: ignore[assignment]
+        told = (pictures.crops, pictures.mouth, geometry, cache / "spoken")
+        shut.build(average, *told, shut.speaking)
     pictures.shut = shut.load(cache / "shut")
+    pictures.spoken = shut.load(cache / "spoken") if (cache / "spoken.npy").exists() else None
     means: dict[str, float] = {}
     drawn_steps = count(run.step)
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vasa_cli.diffusion import CONTEXT, WINDOW, add_noise, sample
 from vasa_cli.geometry import N_DYNAMICS, N_HEAD_POSE, Geometry
+from vasa_cli.models.audio_encoder import N_CLASSES
 from vasa_cli.models.denoiser import EARSHOT, Denoiser
 from vasa_cli.motion import MOUTH_OPEN
 from vasa_cli.training.loop import Average, Run, learning_rate, set_learning_rate
@@ -201,7 +202,7 @@ def train(
         mean = now if mean == 0 else 0.98 * mean + 0.02 * now
         if run.step % 100 == 0:
             figures: dict[str, float] = {}
-            if run.step % 500 == 0:
+            if run.step % 1000 == 0:
                 figures = validate(average.module, held[:60], scale)  # type: ignore[arg-type]
             run.log(loss=mean, **figures)
         run.save_if_due(parts)
@@ -212,10 +213,17 @@ def train(
 def jitter(speech: Tensor) -> Tensor:
     """Speech features (B, T, F) a little off, so that no take is learned by heart.
 
-    Noise, and frames withheld now and then.
+    Surer or less sure phones, another loudness and pitch, noise, and frames withheld now and then.
     """
-    noisy = speech + 0.05 * torch.randn_like(speech)
-    return noisy * (torch.rand(*speech.shape[:2], 1, device=speech.device) > 0.03)
+    n, device = len(speech), speech.device
+    sureness = torch.empty(n, 1, 1, device=device).uniform_(0.6, 1.6)
+    phones = speech[..., :N_CLASSES].clamp_min(1e-4) ** sureness
+    phones = phones / phones.sum(-1, keepdim=True)
+    rest = speech[..., N_CLASSES:]
+    rest = rest + 0.15 * torch.randn(n, 1, rest.shape[-1], device=device)
+    noisy = torch.cat([phones, rest], -1)
+    noisy = noisy + 0.05 * torch.randn_like(noisy)
+    return noisy * (torch.rand(*speech.shape[:2], 1, device=device) > 0.03)
 
 
 @torch.inference_mode()

@@ -26,6 +26,7 @@ CHOICES = (
 CANDIDATES = 8
 REAL_SHARE = 0.65  # of clips that were filmed
 SHUT_SHARE = 0.85  # of pictures, where some have their lips shut
+SPOKEN_SHARE = 0.5  # of those
 FLIP_SHARE, PLACE_SHARE, COLOUR_SHARE, PAINT_SHARE = 0.5, 0.4, 0.5, 0.08
 
 
@@ -61,9 +62,12 @@ class PairSampler:
         validation: bool,
         seed: int,
         shut: Shut | None = None,
+        spoken: Shut | None = None,
     ) -> None:
-        """Args: shut: pictures of the source with their lips shut, to draw from as well."""
-        self.crops, self.rng, self.shut = source, np.random.default_rng(seed), shut
+        """Args: shut and spoken: the source's pictures that show teeth, with their lips shut and
+        parted as in speech, to draw from as well."""
+        self.crops, self.rng = source, np.random.default_rng(seed)
+        self.shut, self.spoken = shut, spoken
         self.mirror = torch.from_numpy(geometry.mirror_index())
         self.mouth, self.eyes = openings(source.points)
         across = source.points[:, [263, 362]].mean(1) - source.points[:, [33, 133]].mean(1)
@@ -117,8 +121,11 @@ class PairSampler:
         if shut is not None and len(shut.rows) and self.rng.random() < SHUT_SHARE:
             k = int(self.rng.integers(len(shut.rows)))
             row = shut.rows[k]
-            images = np.stack([shut.images[k], crops.images[row]])
-            return images, np.stack([shut.points[k], crops.points[row]]), crops.valid[row]
+            image, points = crops.images[row], crops.points[row]
+            if self.spoken is not None and self.rng.random() < SPOKEN_SHARE:
+                image, points = self.spoken.images[k], self.spoken.points[k]
+            images = np.stack([shut.images[k], image])
+            return images, np.stack([shut.points[k], points]), crops.valid[row]
         rows = list(self.choose())
         return crops.images[rows], crops.points[rows], crops.valid[rows[1]]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Callable
+
 import pytest
 import torch
 from torch import Tensor
@@ -11,6 +13,7 @@ from vasa_cli.diffusion import (
     WINDOW,
     Denoise,
     add_noise,
+    guided,
     joined,
     noise_share,
     sample,
@@ -21,15 +24,26 @@ from vasa_cli.models.denoiser import Denoiser
 DIM, FEATURES = 6, 5
 
 
-def known(answer: float) -> Denoise:
-    """A denoiser that always predicts the same clean motion."""
+class Made:
+    """A denoiser made of a function of noisy motion, past, and what is heard: 0 without sound."""
 
-    def denoise(
-        noisy: Tensor, level: Tensor, *, past: Tensor, speech: Tensor | None, style: Tensor
+    def __init__(self, answer: Callable[[Tensor, Tensor, Tensor], Tensor]) -> None:
+        self.answer = answer
+        self.n_passes = 0
+
+    def listen(self, speech: Tensor | None) -> Tensor:
+        return torch.zeros(1, 1, 1) if speech is None else torch.ones(1, speech.shape[1] // 2, 1)
+
+    def __call__(
+        self, noisy: Tensor, level: Tensor, *, past: Tensor, heard: Tensor, style: Tensor
     ) -> Tensor:
-        return torch.full_like(noisy, answer)
+        self.n_passes += 1
+        return self.answer(noisy, past, heard[:, :1])
 
-    return denoise
+
+def known(answer: float) -> Made:
+    """A denoiser that always predicts the same clean motion."""
+    return Made(lambda noisy, past, heard: torch.full_like(noisy, answer))
 
 
 def draw(denoise: Denoise, n_frames: int, *, seed: int = 0, guidance_audio: float = 0.0) -> Tensor:
@@ -88,14 +102,31 @@ def test_a_longer_speech_begins_like_a_shorter_one() -> None:
 
 
 def test_guidance_moves_away_from_what_no_sound_gives() -> None:
-    def denoise(
-        noisy: Tensor, level: Tensor, *, past: Tensor, speech: Tensor | None, style: Tensor
-    ) -> Tensor:
-        return torch.full_like(noisy, 0.0 if speech is None else 1.0)
+    denoise = Made(lambda noisy, past, heard: heard.expand_as(noisy))
+    guided = draw(denoise, 10, guidance_audio=0.5)
+    assert torch.allclose(guided, torch.full((10, DIM), 1.5), atol=1e-5)
 
-    assert torch.allclose(
-        draw(denoise, 10, guidance_audio=0.5), torch.full((10, DIM), 1.5), atol=1e-5
-    )
+
+def test_with_and_without_the_sound_are_one_pass() -> None:
+    plain, guided = known(0.0), known(0.0)
+    draw(plain, WINDOW)
+    draw(guided, WINDOW, guidance_audio=1.0)
+    assert plain.n_passes == guided.n_passes == 4
+
+
+def test_guidance_is_the_same_in_one_pass_as_in_two() -> None:
+    model = tiny()
+    torch.nn.init.normal_(model.silence)
+    torch.manual_seed(1)
+    noisy, past = torch.randn(1, WINDOW, DIM), torch.randn(1, CONTEXT, DIM)
+    speech, level = torch.randn(1, 2 * (WINDOW + CONTEXT), FEATURES), torch.full((1,), 0.7)
+    given = {"past": past, "style": torch.zeros(1, 2)}
+    with torch.inference_mode():
+        heard = model.listen(speech), model.listen(None)
+        full, free = (model(noisy, level, heard=h, **given) for h in heard)
+        both = guided(model, noisy, level, heard=heard, guidance_audio=1.5, **given)
+    assert torch.allclose(both, 2.5 * full - 1.5 * free, atol=1e-5)
+    assert not torch.allclose(full, free, atol=1e-2)
 
 
 def test_the_denoiser_sees_the_past_and_ignores_padding() -> None:
@@ -104,12 +135,13 @@ def test_the_denoiser_sees_the_past_and_ignores_padding() -> None:
     speech, style = torch.randn(1, 2 * (WINDOW + CONTEXT), FEATURES), torch.zeros(1, 2)
     padding = torch.arange(WINDOW + CONTEXT)[None] >= CONTEXT + 20
     with torch.inference_mode():
-        found = model(noisy, torch.ones(1), past=past, speech=speech, style=style, padding=padding)
+        heard = model.listen(speech)
+        found = model(noisy, torch.ones(1), past=past, heard=heard, style=style, padding=padding)
         changed = noisy.clone()
         changed[:, 20:] += 1
-        same = model(changed, torch.ones(1), past=past, speech=speech, style=style, padding=padding)
+        same = model(changed, torch.ones(1), past=past, heard=heard, style=style, padding=padding)
         moved = model(
-            noisy, torch.ones(1), past=past + 1, speech=speech, style=style, padding=padding
+            noisy, torch.ones(1), past=past + 1, heard=heard, style=style, padding=padding
         )
     assert torch.allclose(found[:, :20], same[:, :20], atol=1e-5)
     assert not torch.allclose(found, moved)
@@ -155,14 +187,11 @@ def test_a_step_between_windows_is_spread_over_the_frames_it_is_given() -> None:
 
 
 def test_windows_are_joined_from_the_second_on() -> None:
-    def denoise(
-        noisy: Tensor, level: Tensor, *, past: Tensor, speech: Tensor | None, style: Tensor
-    ) -> Tensor:
-        return torch.full_like(noisy, 1.0) - past.mean(1, keepdim=True)  # 1, 0, 1, ...
+    turning = Made(lambda noisy, past, heard: 1 - past.mean(1, keepdim=True).expand_as(noisy))
 
     def sampled(settling: Tensor | None) -> Tensor:
         return sample(
-            denoise,
+            turning,  # 1, 0, 1, ...
             torch.zeros(4 * WINDOW, FEATURES),
             n_frames=2 * WINDOW,
             motion_dim=DIM,

@@ -15,12 +15,16 @@ WINDOW, CONTEXT = 50, 10  # frames drawn at once, and frames of the past they jo
 class Denoise(Protocol):
     """Predicts clean motion (B, T, D) from noisy motion of the same shape.
 
-    Args: level (B,) 0 clean to 1 noise; past (B, P, D) clean; speech (B, 2 (P + T), F) or None;
-        style (B, S).
+    Args: level (B,) 0 clean to 1 noise; past (B, P, D) clean; heard (B, P + T, width) from
+        `listen`; style (B, S).
     """
 
+    def listen(self, speech: Tensor | None) -> Tensor:
+        """What P + T frames hear of speech (B, 2 (P + T), F); of None, what is heard without it."""
+        ...
+
     def __call__(
-        self, noisy: Tensor, level: Tensor, *, past: Tensor, speech: Tensor | None, style: Tensor
+        self, noisy: Tensor, level: Tensor, *, past: Tensor, heard: Tensor, style: Tensor
     ) -> Tensor: ...
 
 
@@ -48,20 +52,24 @@ def guided(
     level: Tensor,
     *,
     past: Tensor,
-    speech: Tensor,
+    heard: tuple[Tensor, Tensor],
     style: Tensor,
     guidance_audio: float,
 ) -> Tensor:
     """Clean motion (B, T, D): (1 + s) H(all) - s H(without the sound), s the guidance.
 
+    Both in one pass, or the first alone where there is no guidance.
+
+    Args: heard with the sound and without it.
     Source: VASA-1, equation 3.
     """
-    full = denoise(noisy, level, past=past, speech=speech, style=style)
     if guidance_audio == 0:
-        return full
-    return full + guidance_audio * (
-        full - denoise(noisy, level, past=past, speech=None, style=style)
-    )
+        return denoise(noisy, level, past=past, heard=heard[0], style=style)
+    both = torch.cat([heard[0], heard[1].expand_as(heard[0])])
+    twice = [torch.cat([x, x]) for x in (noisy, level, past, style)]
+    clean = denoise(twice[0], twice[1], past=twice[2], heard=both, style=twice[3])
+    full, free = clean.chunk(2)
+    return full + guidance_audio * (full - free)
 
 
 def sample_window(
@@ -79,7 +87,7 @@ def sample_window(
     Args: past (1, CONTEXT, D) clean frames before the window; speech (1, 2 (CONTEXT + T), F).
     Source: Song et al. 2021, Denoising diffusion implicit models.
     """
-    x = noise
+    x, heard = noise, (denoise.listen(speech), denoise.listen(None))
     levels = torch.linspace(1, 0, num_steps + 1, device=noise.device)
     for now, then in zip(levels[:-1], levels[1:]):
         clean = guided(
@@ -87,7 +95,7 @@ def sample_window(
             x,
             now[None],
             past=past,
-            speech=speech,
+            heard=heard,
             style=style,
             guidance_audio=guidance_audio,
         )

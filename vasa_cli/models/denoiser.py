@@ -57,20 +57,27 @@ class Denoiser(nn.Module):
         self.clean = nn.Linear(width, motion_dim)
         nn.init.zeros_(self.clean.weight)
 
+    def listen(self, speech: Tensor | None) -> Tensor:
+        """What frames hear, for all noise levels alike: (B, T, width).
+
+        Args: speech (B, 2 T, speech_dim), or None where it is withheld: (1, 1, width) for all.
+        """
+        return self.silence if speech is None else self.hear(within_earshot(speech))
+
     def forward(
         self,
         noisy: Tensor,
         level: Tensor,
         *,
         past: Tensor,
-        speech: Tensor | None,
+        heard: Tensor,
         style: Tensor,
         padding: Tensor | None = None,
     ) -> Tensor:
         """Clean motion (B, T, motion_dim), float32.
 
         Args: noisy (B, T, motion_dim); level (B,) 0 clean to 1 noise; past (B, P, motion_dim)
-            clean; speech (B, 2 (P + T), speech_dim) or None; style (B, N_STYLE); padding
+            clean; heard from `listen`, at least P + T frames of it; style (B, N_STYLE); padding
             (B, P + T) True where a frame is to be ignored.
         """
         n_past, n_frames = past.shape[1], past.shape[1] + noisy.shape[1]
@@ -79,9 +86,7 @@ class Denoiser(nn.Module):
         x = x + marked[:, None] * self.past
         x = x + waves(torch.arange(n_frames, device=x.device).float() - n_past, x.shape[-1])
         x = x + (self.level(waves(level * 100, x.shape[-1])) + self.style(style))[:, None]
-        x = x + (
-            self.silence if speech is None else self.hear(within_earshot(speech)[:, :n_frames])
-        )
+        x = x + heard[:, :n_frames]
         return self.clean(self.layers(x, src_key_padding_mask=padding)[:, n_past:]).float()
 
 

@@ -140,8 +140,9 @@ def loss_of(
 ) -> Tensor:
     """Weighted squared error of the clean motion and of its velocity."""
     noisy = add_noise(batch.clean, noise, level)
+    heard = model.listen(speech)
     found = model(
-        noisy, level, past=batch.past, speech=speech, style=batch.style, padding=batch.padding
+        noisy, level, past=batch.past, heard=heard, style=batch.style, padding=batch.padding
     )
     error = ((found - batch.clean).square() * batch.weight).sum() / batch.weight.sum()
     weight = batch.weight[:, 1:] * batch.weight[:, :-1].gt(0)

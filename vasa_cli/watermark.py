@@ -28,6 +28,7 @@ THRESHOLD = 6.5  # of the z-score: at most 2.1e-5 false alarms a video over all 
 N_FRAMES = 48  # enough for the detector, spread over the video
 
 _BLOCK = 8  # pixels a side, on which activity is measured
+_STRIP = 64  # rows of a frame that are marked at a time
 _GRID = 128  # samples a side of one whole frame in the search
 _FINE_GRID = 256  # samples a side of a frame before it is cut down for the search
 _LEAST_PART = 104  # samples that a cropped frame may have left: 81 % of a side
@@ -50,18 +51,29 @@ class Watermarker:
         self._shape = (height, width, 3)
         self._pattern = pattern(height, width, key=key)
         n_rows, n_columns = math.ceil(height / _BLOCK), math.ceil(width / _BLOCK)
-        self._rows = _interpolation(height, n_rows)
+        rows = _interpolation(height, n_rows)
+        self._strips = []  # rows of the frame, rows of blocks they need, weights of these
+        for top in range(0, height, _STRIP):
+            strip = slice(top, min(top + _STRIP, height))
+            used = np.flatnonzero(rows[strip].any(axis=0))
+            blocks = slice(int(used[0]), int(used[-1]) + 1)
+            self._strips.append((strip, blocks, np.ascontiguousarray(rows[strip, blocks])))
         self._columns = np.ascontiguousarray(_interpolation(width, n_columns).T)
 
     def apply(self, frame: np.ndarray) -> np.ndarray:
         """A marked copy of a (H, W, 3) uint8 RGB frame; equal frames give equal copies."""
         if frame.shape != self._shape or frame.dtype != np.uint8:
             raise ValueError(f"frame is {frame.shape} {frame.dtype}, not {self._shape} uint8")
-        gain = self._rows @ _block_gain(frame) @ self._columns  # (H, W)
-        gain *= self._pattern
-        change = np.rint(gain, out=gain).astype(np.int16)
-        marked = np.add(frame, change[:, :, None], dtype=np.int16)
-        return np.clip(marked, 0, 255, out=marked).astype(np.uint8)
+        gains = _block_gain(frame) @ self._columns  # (n_rows, W)
+        marked = np.empty_like(frame)
+        for strip, blocks, weights in self._strips:  # that the processor's cache holds
+            gain = weights @ gains[blocks]
+            gain *= self._pattern[strip]
+            change = np.rint(gain, out=gain).astype(np.int16)
+            for channel in range(3):
+                level = frame[strip, :, channel] + change
+                marked[strip, :, channel] = np.clip(level, 0, 255, out=level)
+        return marked
 
 
 @dataclass(frozen=True)

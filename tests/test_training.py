@@ -16,6 +16,7 @@ from vasa_cli.cli.main import main
 from vasa_cli.errors import InputError
 from vasa_cli.geometry import N_DYNAMICS, N_IDENTITY, FaceCode, Geometry
 from vasa_cli.loading import load_geometry
+from vasa_cli.models.decoder import Decoder
 from vasa_cli.training import crops, data, shut, teacher
 from vasa_cli.training.loop import Ahead
 from vasa_cli.training.pairs import PairSampler, move_points, openings, random_affine
@@ -205,6 +206,22 @@ def test_pictures_with_shut_lips_are_to_become_the_open_ones(
     pair = sampler.draw(12)
     before, after = (openings(points.numpy())[0] for points in (pair.source, pair.points))
     assert (after > before + 0.01).sum() >= 4  # three in four are shut ones
+
+
+def test_pictures_with_shut_lips_may_become_parted_ones(
+    trained: Path, prepared: tuple[Path, Path]
+) -> None:
+    portraits, made = crops.load(prepared[1] / "portraits"), shut.load(prepared[1] / "shut")
+    decoder, geometry = Decoder(width=8).eval(), load_geometry(trained)
+    target = prepared[1] / "spoken"
+    shut.build(decoder, portraits, openings(portraits.points)[0], geometry, target, shut.speaking)
+    spoken = shut.load(target)
+    assert np.array_equal(spoken.rows, made.rows)
+    assert (openings(spoken.points)[0] > openings(made.points)[0] + 0.003).all()
+    sampler = PairSampler(portraits, geometry, validation=False, seed=0, shut=made, spoken=spoken)
+    drawn = np.concatenate([openings(sampler.draw(8).points.numpy())[0] for _ in range(3)])
+    known = np.concatenate([openings(x)[0] for x in (spoken.points, portraits.points)])
+    assert all(np.abs(known - opening).min() < 0.02 for opening in drawn)
 
 
 def test_batches_drawn_ahead_come_in_order_and_faults_are_raised() -> None:

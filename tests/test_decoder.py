@@ -190,3 +190,26 @@ def test_frames_of_a_batch_do_not_depend_on_each_other(geometry: Geometry) -> No
         alone = torch.cat([decoder.compose(seen, d[None]) for d in driving])
     assert torch.allclose(together, alone, atol=1e-5)
     assert (together[0] - together[2]).abs().mean() > 0.01
+
+
+@pytest.mark.parametrize("coloured", [False, True])
+def test_a_grey_photo_stays_grey_and_a_coloured_one_may_change(
+    geometry: Geometry, coloured: bool
+) -> None:
+    torch.manual_seed(0)
+    decoder, photo = Decoder(width=8).eval(), picture(128)
+    for module in (decoder.mouth, decoder.eye):
+        torch.nn.init.normal_(module.leave.weight, std=0.2)
+    photo = photo if coloured else photo.mean(1, keepdim=True).expand(-1, 3, -1, -1).contiguous()
+    source, points = face_points(geometry), face_points(geometry, yaw_deg=5)
+    with torch.no_grad():
+        seen = decoder.look(photo, source)
+        field = decoder.move(seen, points)
+        painted = (
+            decoder.paint_mouth(seen, points, field),
+            *decoder.paint_eyes(seen, points, field),
+        )
+    for part in painted:
+        assert part.change.abs().mean() > 1e-3
+        chroma = (part.change - part.change.mean(1, keepdim=True)).abs().max()
+        assert (chroma > 1e-3) == coloured

@@ -17,6 +17,7 @@ EYES = ("left", "right")
 MOUTH_SIDE, EYE_SIDE = 128, 96  # pixels of the local generators
 LAYER_SIDES = (96, 128, 160, 192, 256, 320, 384, 512)  # pixels at which layers are laid
 OVERSAMPLING = 1.15  # of a square's own pixels
+GREY = 0.01  # mean chroma up to which a picture counts as grey, of 1
 MOUTH_EXTENT, EYE_EXTENT = 0.60, 0.40  # their sides in face heights
 ATLAS_REACH = 0.6  # their half sides, in the mouth square's
 TEETH_FROM_NOSE, TEETH_FROM_CHIN = 0.45, -0.5  # their middles
@@ -30,6 +31,7 @@ class Own:
     picture: Tensor  # (B, n, s / 2, s / 2) for the generator: the square unshuffled, its maps
     inside: Tensor  # (B, 4 or 5, l, l) the square, where it is open, where its sclera shows
     behind: Tensor  # (B, 3 or 6, 1, 1) colours of what it does not show
+    colour: Tensor  # (B, 1, 1, 1) 0 where the photo has none, so that none is added; else 1
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Laid:
     layered: Tensor  # (B, 3, l, l)
     share: Tensor  # (B, 1, l, l) of the layers in the frame
     given: Tensor  # (B, n, s / 2, s / 2) what the generator sees
+    colour: Tensor  # (B, 1, 1, 1) as the photo's own part has it
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,13 @@ def own_part(photo: Tensor, shape: Shape, side: int) -> Own:
     else:
         behind = (mean + 1) * layers.DARK - 1
         inside = torch.cat([picture, opening], 1)
-    return Own(shape, generator_view(shape, picture, side), inside, behind)
+    return Own(shape, generator_view(shape, picture, side), inside, behind, colour_share(picture))
+
+
+def colour_share(picture: Tensor) -> Tensor:
+    """0 of grey pictures (B, 3, h, w), 1 of those with colour: (B, 1, 1, 1)."""
+    chroma = (picture - picture.mean(1, keepdim=True)).abs().mean((1, 2, 3), keepdim=True)
+    return ((chroma - GREY) / GREY).clamp(0, 1)
 
 
 def generator_view(shape: Shape, picture: Tensor, side: int) -> Tensor:
@@ -177,7 +186,7 @@ def lay_mouth(
         (from_nose - down * TEETH_FROM_NOSE) / ATLAS_REACH,
         (across - down * TEETH_FROM_CHIN) / ATLAS_REACH,
     )
-    return Laid(shape.patch, warped, layered, share, given), seats
+    return Laid(shape.patch, warped, layered, share, given, own.colour), seats
 
 
 def lay_eye(photo: Tensor, own: Own, points: Tensor, field: MotionField, eye: str) -> Laid:
@@ -206,10 +215,12 @@ def lay_eye(photo: Tensor, own: Own, points: Tensor, field: MotionField, eye: st
         own.shape.iris_disk(half, iris_radius(own.shape)),
     ]
     given = torch.cat([generator_view(shape, layered, EYE_SIDE), own.picture, *maps], 1)
-    return Laid(shape.patch, warped, layered, share, given)
+    return Laid(shape.patch, warped, layered, share, given, own.colour)
 
 
 def paint(laid: Laid, out: Tensor, window: Tensor) -> Painted:
     """Layers and a generator's output (B, 12, s / 2, s / 2)."""
-    change = resized(F.pixel_shuffle(out, 2) * window, laid.layered.shape[-1])
+    change = F.pixel_shuffle(out, 2) * window
+    change = mix(change.mean(1, keepdim=True), change, laid.colour)
+    change = resized(change, laid.layered.shape[-1])
     return Painted(laid.patch, laid.warped, laid.layered, laid.share, change)

@@ -15,13 +15,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image, ImageDraw
 
 from vasa_cli.audio import load_audio
 from vasa_cli.config import Progress, RenderOptions
 from vasa_cli.errors import InputError, UsageError
-from vasa_cli.motion import MOUTH_OPEN
-from vasa_cli.pipeline import Renderer
+from vasa_cli.geometry import N_DYNAMICS, N_HEAD_POSE
+from vasa_cli.motion import MOUTH_OPEN, Motion
+from vasa_cli.pipeline import BATCH, Renderer
+from vasa_cli.placement import place
 from vasa_cli.video import decoded_sha256, probe, read_video
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
@@ -136,6 +139,22 @@ def test_memory_grows_by_no_more_than_sound_and_motion(photo: Path, tmp_path: Pa
     assert (n_short, n_long) == tuple(60 * m for m in minutes)
     for before_kb, after_kb in zip(short, long):  # vasa, ffmpeg
         assert after_kb - before_kb < 5_000 * (minutes[1] - minutes[0])
+
+
+def test_frames_do_not_depend_on_the_number_of_threads(renderer: Renderer, photo: Path) -> None:
+    portrait = renderer.read_portrait(photo, SMALL)
+    placement = place(portrait.picture, portrait.window, SMALL)
+    pose = np.linspace(-8, 8, 2 * BATCH + 3)[:, None] * np.eye(1, N_HEAD_POSE)
+    motion = Motion(pose, np.zeros((len(pose), N_DYNAMICS)))
+    before, drawn = torch.get_num_threads(), []
+    try:
+        for n_threads in (1, 2, 3):
+            torch.set_num_threads(n_threads)
+            drawn.append(np.stack(list(renderer.draw(portrait, motion, placement))))
+    finally:
+        torch.set_num_threads(before)
+    assert np.array_equal(drawn[0], drawn[1]) and np.array_equal(drawn[0], drawn[2])
+    assert len(drawn[0]) == len(pose) and not np.array_equal(drawn[0][0], drawn[0][-1])
 
 
 def test_speech_opens_the_mouth_and_silence_rests_it(renderer: Renderer) -> None:

@@ -264,6 +264,18 @@ def to_tensor(images: np.ndarray, device: torch.device) -> Tensor:
     )
 
 
+def to_pixels(images: Tensor) -> np.ndarray:
+    """(B, 3, H, W) in [-1, 1] to (B, H, W, 3) uint8; on a CPU the images are used up."""
+    if images.device.type != "cpu":
+        rounded = images.mul(127.5).add_(128).clamp_(0, 255).to(torch.uint8)
+        return rounded.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+    pixels = np.empty((len(images), *images.shape[2:], 3), np.uint8)
+    for image, levels in zip(pixels, images.mul_(127.5).add_(128).clamp_(0, 255).numpy()):
+        for channel in range(3):
+            image[..., channel] = levels[channel]  # rounds down
+    return pixels
+
+
 def cut_square(
     image: np.ndarray,
     window: Window,

@@ -8,7 +8,7 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Callable, Iterator
+from typing import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from vasa_cli.config import (
     RenderResult,
 )
 from vasa_cli.errors import InputError, UsageError
-from vasa_cli.face import Detection, FaceReader, Window, cut_square, to_tensor
+from vasa_cli.face import Detection, FaceReader, Window, cut_square, to_pixels, to_tensor
 from vasa_cli.geometry import N_DYNAMICS, N_HEAD_POSE, FaceCode
 from vasa_cli.label import Label
 from vasa_cli.loading import Models, choose_device, load_models
@@ -43,6 +43,7 @@ from vasa_cli.motion_file import (
 )
 from vasa_cli.placement import Placement, place
 from vasa_cli.provenance import Stamp
+from vasa_cli.threads import in_order
 from vasa_cli.watermark import Watermarker
 from vasa_cli.weights import find_weights_dir
 
@@ -120,11 +121,8 @@ class Renderer:
             threads=1,  # x264's choices follow from their number; one keeps up with the networks
             finish=stamp.finish,
         ) as writer:
-            for frame in self.draw(
-                portrait, recording.motion.resample(options.fps, n_frames), placement
-            ):
-                for mark in marks:
-                    frame = mark.apply(frame)
+            motion = recording.motion.resample(options.fps, n_frames)
+            for frame in self.draw(portrait, motion, placement, marks):
                 digest.update(frame.data)
                 writer.write(frame)
                 tell(Progress("frames", writer.n_frames, n_frames))
@@ -233,14 +231,19 @@ class Renderer:
         sampled = Motion(motion[:, :N_HEAD_POSE], motion[:, N_HEAD_POSE:])
         return articulate(rest_in_silence(sampled, silence), heard.phones)
 
-    @torch.inference_mode()
     def draw(
-        self, portrait: Portrait, motion: Motion, placement: Placement
+        self,
+        portrait: Portrait,
+        motion: Motion,
+        placement: Placement,
+        marks: Sequence[Label | Watermarker] = (),
     ) -> Iterator[np.ndarray]:
-        """Finished frames (H, W, 3) uint8, one at a time."""
+        """Finished frames (H, W, 3) uint8, one at a time, drawn and marked ahead in threads."""
         models = self.models
         seen = self.look(portrait, placement)
-        for start in range(0, len(motion), BATCH):
+
+        @torch.inference_mode()
+        def drawn(start: int) -> list[np.ndarray]:
             part = Motion(
                 motion.head_pose[start : start + BATCH],
                 motion.dynamics[start : start + BATCH],
@@ -248,13 +251,16 @@ class Renderer:
             )
             points = perform(part, portrait.code, models.geometry)
             points = placement.window.to_crop(portrait.window.from_crop(points))
-            drawn = models.decoder.compose(
+            squares = models.decoder.compose(
                 seen.expand(len(part)), torch.from_numpy(points).float().to(models.device)
             )
-            pixels = drawn.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
-            for square in pixels.permute(0, 2, 3, 1).cpu().numpy():
-                yield placement.finish(square)
+            return [marked(placement.finish(square), marks) for square in to_pixels(squares)]
 
+        starts = range(0, len(motion), BATCH)
+        for frames in in_order(drawn, starts, n_threads=torch.get_num_threads()):
+            yield from frames
+
+    @torch.inference_mode()
     def look(self, portrait: Portrait, placement: Placement) -> Appearance:
         """What the decoder needs of a photo, at the size at which it draws."""
         square = cut_square(portrait.picture, placement.window, placement.side)
@@ -333,6 +339,13 @@ def frame_marks(placement: Placement, options: RenderOptions) -> list[Label | Wa
     if options.watermark:
         marks.append(Watermarker(**size))
     return marks
+
+
+def marked(frame: np.ndarray, marks: Sequence[Label | Watermarker]) -> np.ndarray:
+    """A frame (H, W, 3) uint8 with all its marks."""
+    for mark in marks:
+        frame = mark.apply(frame)
+    return frame
 
 
 def sound_warnings(audio: Audio) -> tuple[str, ...]:

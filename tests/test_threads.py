@@ -1,0 +1,85 @@
+"""Ordered work in threads: order, errors, how far it runs ahead, and what it leaves behind."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Iterator
+
+import pytest
+import torch
+
+from vasa_cli.threads import AHEAD, in_order
+
+
+def test_results_keep_the_order_of_items_that_end_in_another() -> None:
+    def work(k: int) -> int:
+        time.sleep(0.02 * (k % 3 == 0))
+        return k * k
+
+    assert list(in_order(work, range(20), n_threads=4)) == [k * k for k in range(20)]
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_work_runs_in_so_many_threads_and_not_in_the_callers(n_threads: int) -> None:
+    together = threading.Barrier(n_threads, timeout=10)
+
+    def work(k: int) -> str:
+        together.wait()
+        return threading.current_thread().name
+
+    names = set(in_order(work, range(2 * n_threads), n_threads=n_threads))
+    assert len(names) == n_threads and threading.current_thread().name not in names
+
+
+def test_each_thread_computes_on_one_core_and_the_caller_on_as_many_as_before() -> None:
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        counts = set(in_order(lambda k: torch.get_num_threads(), range(6), n_threads=2))
+        assert counts == {1} and torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_an_error_comes_in_the_place_of_its_result() -> None:
+    def work(k: int) -> int:
+        if k == 2:
+            raise OSError("gone")
+        return k
+
+    results, seen = in_order(work, range(10), n_threads=2), []
+    with pytest.raises(OSError, match="gone"):
+        for result in results:
+            seen.append(result)
+    assert seen == [0, 1]
+
+
+def test_items_that_fail_are_raised_too() -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        raise ValueError("no more")
+
+    with pytest.raises(ValueError, match="no more"):
+        list(in_order(lambda k: k, items(), n_threads=2))
+
+
+def test_little_is_begun_before_it_is_taken() -> None:
+    begun: list[int] = []
+
+    def work(k: int) -> int:
+        begun.append(k)
+        return k
+
+    for taken, _ in enumerate(in_order(work, range(30), n_threads=2)):
+        time.sleep(0.002)
+        assert len(begun) <= taken + 1 + 2 + AHEAD
+
+
+def test_closed_early_it_drops_the_rest_and_ends_its_threads() -> None:
+    begun: list[int] = []
+    before = threading.active_count()
+    results = in_order(lambda k: begun.append(k), range(100), n_threads=2)
+    next(results)
+    results.close()  # type: ignore[attr-defined]
+    assert len(begun) <= 2 + AHEAD and threading.active_count() == before

@@ -18,6 +18,7 @@ LAYERS = {
     "batch": 4,
     "training": 4,
     "evaluate": 4,
+    "evaluate_motion": 4,
     "compare": 4,
     "models": 2,
     "config": 1,

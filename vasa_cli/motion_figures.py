@@ -155,9 +155,9 @@ def jitter(motion: Motion, geometry: Geometry) -> dict[str, float]:
 def drift(values: np.ndarray, *, n_parts: int = 10) -> dict[str, float]:
     """Whether a long series (T, D) wanders off or changes its size, as the worst of its columns.
 
-    "trend": the change that a straight line through the means of `n_parts` equal parts makes from
-    end to end, in standard deviations of the series; "spread": that of the last third over the
-    first third.
+    "trend_size": the change that a straight line through the means of `n_parts` equal parts makes
+    from end to end; "trend": the same in standard deviations of the series; "spread": that of the
+    last third over the first third.
     """
     spread = values.std(0) + 1e-9
     length = len(values) // n_parts
@@ -165,7 +165,11 @@ def drift(values: np.ndarray, *, n_parts: int = 10) -> dict[str, float]:
     slope = np.polyfit(np.linspace(0, 1, n_parts), means, 1)[0]
     third = len(values) // 3
     grown = (values[-third:].std(0) + 1e-9) / (values[:third].std(0) + 1e-9)
-    return {"trend": float((np.abs(slope) / spread).max()), "spread": float(grown.max())}
+    return {
+        "trend_size": float(np.abs(slope).max()),
+        "trend": float((np.abs(slope) / spread).max()),
+        "spread": float(grown.max()),
+    }
 
 
 def seam_ratio(values: np.ndarray, window: int, *, order: int = 1) -> float:
@@ -202,7 +206,12 @@ def lag_curve(late: np.ndarray, early: np.ndarray, lags: Sequence[int]) -> np.nd
 
 
 def peak(curve: np.ndarray, lags: Sequence[int]) -> tuple[float, float]:
-    """Highest value of a curve over lags, and where it is, between frames by a parabola."""
+    """Highest value of a curve over lags, and where it is, between frames by a parabola.
+
+    Both are NaN where all of the curve is.
+    """
+    if np.isnan(curve).all():
+        return float("nan"), float("nan")
     k = int(np.nanargmax(curve))
     if not 0 < k < len(curve) - 1:
         return float(curve[k]), float(lags[k])

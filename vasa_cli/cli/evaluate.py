@@ -8,6 +8,8 @@ from typing import TextIO
 
 import click
 
+from vasa_cli.cli.evaluate_motion import motion
+
 
 @click.group(epilog="\b\nExample:\n  vasa evaluate reenact --data clips/ --limit 20")
 def evaluate() -> None:
@@ -61,6 +63,9 @@ def reenact(
         tell=(lambda line: None) if quiet or as_json else (lambda line: click.echo(line, err=True)),
     )
     click.echo(json.dumps(figures) if as_json else table(figures))
+
+
+evaluate.add_command(motion)
 
 
 def table(figures: dict[str, dict[str, float]]) -> str:

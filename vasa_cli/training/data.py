@@ -79,12 +79,12 @@ def find_files(folder: Path) -> list[Path]:
     return files
 
 
-def find_items(folder: Path, cache: Path) -> list[Item]:
-    """Labelled items of a folder.
+def find_items(folder: Path, cache: Path, *, labelled: bool = True) -> list[Item]:
+    """Items of a folder: those that are labelled, or all.
 
     Tables `*.csv` with a `file` column add source, kind and the valid box.
 
-    Raises: InputError when nothing of the folder is labelled yet.
+    Raises: InputError when there is none, or nothing of the folder is labelled yet.
     """
     notes: dict[str, dict[str, str]] = {}
     for table in sorted(folder.glob("*.csv")):
@@ -93,7 +93,7 @@ def find_items(folder: Path, cache: Path) -> list[Item]:
     items = []
     for path in find_files(folder):
         stem = cache / cache_stem(path)
-        if not stem.with_name(stem.name + ".npz").exists():
+        if labelled and not is_labelled(stem):
             continue
         note = notes.get(path.relative_to(folder).as_posix(), {})
         source = note.get("source") or path.parent.name
@@ -105,6 +105,11 @@ def find_items(folder: Path, cache: Path) -> list[Item]:
             f"nothing of {folder} is labelled in {cache}; run vasa train prepare first"
         )
     return items
+
+
+def is_labelled(stem: Path) -> bool:
+    """Whether the cache holds labels under a stem."""
+    return stem.with_name(stem.name + ".npz").exists()
 
 
 def valid_box(note: dict[str, str]) -> tuple[float, float, float, float]:

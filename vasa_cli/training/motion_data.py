@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Callable
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from vasa_cli.models.audio_encoder import N_CLASSES
 from vasa_cli.motion import MOUTH_OPEN, Motion, from_video, without_gaps
 from vasa_cli.speech import SpeechReader
 from vasa_cli.training.crops import to_crop_units, window
-from vasa_cli.training.data import Item, load_labels
+from vasa_cli.training.data import Item, Labels, load_labels
 
 ENERGY_COLUMN = N_CLASSES  # of stacked speech features
 MIN_FOUND = 0.9  # share of frames with a face
@@ -38,9 +39,8 @@ class Take:
     sync: float  # best correlation of the mouth's opening with the level of the sound
 
 
-def read_take(item: Item, geometry: Geometry, reader: SpeechReader) -> Take | None:
+def read_take(item: Item, geometry: Geometry, reader: SpeechReader, labels: Labels) -> Take | None:
     """One item's take, or None when it has no usable face or sound."""
-    labels = load_labels(item)
     if len(labels.found) < MIN_FRAMES or labels.found.mean() < MIN_FOUND:
         return None
     try:
@@ -96,21 +96,33 @@ def gather(items: list[Item], geometry: Geometry, reader: SpeechReader, store: P
     for item in items:
         if item.kind == "picture":
             continue
-        path = store / f"{item.stem.name}.npz"
-        if not path.exists():
-            take = read_take(item, geometry, reader)
-            arrays: dict[str, np.ndarray] = {}
-            if take is not None:
-                arrays["motion"], arrays["speech"] = take.motion, take.speech
-                arrays["sync"] = np.array(take.sync)
-            partial = path.with_suffix(".part.npz")
-            np.savez(partial, **arrays)  # type: ignore[arg-type]
-            partial.replace(path)
-        with np.load(path) as kept:
-            if "motion" not in kept:
-                continue
-            about = (item.path.name, item.validation, item.kind == "real")
-            takes.append(Take(*about, kept["motion"], kept["speech"], float(kept["sync"])))
+        take = kept_take(item, geometry, reader, store, lambda: load_labels(item))
+        takes += [take] if take is not None else []
     if not any(take for take in takes if not take.validation):
         raise InputError("no clip to learn motion from: none has both a face throughout and sound")
     return takes
+
+
+def kept_take(
+    item: Item,
+    geometry: Geometry,
+    reader: SpeechReader,
+    store: Path,
+    labels: Callable[[], Labels],
+) -> Take | None:
+    """One item's take from a folder where it is kept, else read by its labels and kept there."""
+    path = store / f"{item.stem.name}.npz"
+    if not path.exists():
+        take = read_take(item, geometry, reader, labels())
+        arrays: dict[str, np.ndarray] = {}
+        if take is not None:
+            arrays["motion"], arrays["speech"] = take.motion, take.speech
+            arrays["sync"] = np.array(take.sync)
+        partial = path.with_suffix(".part.npz")
+        np.savez(partial, **arrays)  # type: ignore[arg-type]
+        partial.replace(path)
+    with np.load(path) as kept:
+        if "motion" not in kept:
+            return None
+        about = (item.path.name, item.validation, item.kind == "real")
+        return Take(*about, kept["motion"], kept["speech"], float(kept["sync"]))

@@ -19,7 +19,16 @@ from vasa_cli.models.audio_encoder import (
     PAST_FRAMES,
     AudioEncoder,
 )
-from vasa_cli.speech import FEATURE_FPS, N_FEATURES, SpeechReader, frame_count, log_mels
+from vasa_cli.speech import (
+    FEATURE_FPS,
+    MEL_RANGE_HZ,
+    N_FEATURES,
+    N_FFT,
+    SpeechReader,
+    _filter_bank,
+    frame_count,
+    log_mels,
+)
 
 SAMPLE_RATE = 16_000
 
@@ -134,6 +143,14 @@ def test_the_encoder_looks_ahead_as_far_as_it_says() -> None:
     # Mel frame k is centred at (k + 0.5) / 100 s and 25 ms wide, output t at (t + 0.5) / 50 s.
     ahead_s = (float(seen.max()) + 0.5) / 100 + 0.0125 - 150.5 / 50
     assert ahead_s == pytest.approx(LOOK_AHEAD_S) and ahead_s <= 0.2
+
+
+def test_the_filter_bank_is_that_of_librosa() -> None:
+    import librosa
+
+    low, high = MEL_RANGE_HZ
+    true = librosa.filters.mel(sr=SAMPLE_RATE, n_fft=N_FFT, n_mels=N_MELS, fmin=low, fmax=high)
+    assert np.allclose(_filter_bank().T.numpy(), true, rtol=1e-5, atol=1e-8)
 
 
 def test_mels_are_those_of_librosa() -> None:

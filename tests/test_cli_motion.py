@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.conftest import run_vasa as run
@@ -41,6 +43,36 @@ def test_cut_join_and_resample_write_what_they_say(talk: Path, tmp_path: Path) -
     assert len(load_motion(both).motion) == 30 + 15 - 5
     assert run("motion", "resample", both, "--fps", "29.97", "-o", fast).exit_code == 0
     assert load_motion(fast).motion.fps == Fraction(30000, 1001)
+
+
+def test_mix_and_smooth_write_what_they_say(talk: Path, tmp_path: Path) -> None:
+    still = recorded(50)
+    still.motion.head_pose[:] = 7.0
+    still.motion.head_pose[::2] += 0.2
+    save_motion(tmp_path / "other.safetensors", replace(still, basis="", origin=None, cuts=()))
+    save_motion(talk, replace(recorded(), basis=""))
+    out, calm = tmp_path / "out.safetensors", tmp_path / "calm.safetensors"
+    result = run("motion", "mix", talk, tmp_path / "other.safetensors", "--take", "head", "-o", out)
+    assert result.exit_code == 0
+    found = load_motion(out).motion
+    assert len(found) == 30 and found.head_pose.min() == 7
+    assert np.allclose(found.dynamics, recorded().motion.dynamics, atol=1e-6)
+    longer = [
+        "motion",
+        "mix",
+        tmp_path / "other.safetensors",
+        talk,
+        "--take",
+        "lips",
+        "-f",
+        "-o",
+        out,
+    ]
+    assert run(*longer).exit_code == 2
+    assert run(*longer, "--fit", "stretch").exit_code == 0
+    assert len(load_motion(out).motion) == 50
+    assert run("motion", "smooth", tmp_path / "other.safetensors", "-o", calm).exit_code == 0
+    assert np.ptp(load_motion(calm).motion.head_pose[5:-5, 0]) < 0.1
 
 
 @pytest.mark.parametrize(

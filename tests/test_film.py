@@ -167,6 +167,34 @@ def test_rates_are_told_from_the_times_of_frames(
     assert rate is None or abs(float(fps / rate) - 1) < 0.0011
 
 
+@pytest.mark.parametrize("first", [1, 13, 29])
+def test_reading_may_begin_anywhere(plain: Path, first: int) -> None:
+    film = open_film(plain)
+    whole, part = list(film.frames()), list(film.frames(first=first, n_frames=5))
+    assert len(part) == min(5, 30 - first)
+    assert all(np.array_equal(a, b) for a, b in zip(part, whole[first:]))
+
+
+def test_reading_a_variable_rate_may_begin_anywhere(plain: Path, tmp_path: Path) -> None:
+    path = tmp_path / "phone.mp4"
+    slower = "setpts='if(lt(N,15),N/25,15/25+(N-15)*1.7/25)/TB'"
+    long = ("-stream_loop", "2", "-i", plain, "-an", "-vf", slower)
+    ffmpeg(*long, "-fps_mode", "vfr", "-enc_time_base", "1/90000", path)
+    film = open_film(path)
+    whole, part = list(film.frames()), list(film.frames(first=60, n_frames=9))
+    assert len(part) == 9 and all(np.array_equal(a, b) for a, b in zip(part, whole[60:]))
+
+
+def test_frames_come_in_any_order(plain: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vasa_cli.film.BLOCK", 4)
+    film = open_film(plain)
+    whole = list(film.frames())
+    order = [3, 3, 4, 6, 6, 5, 4, 3, 2, 1, 0, 0, 1, 9, 29, 31, 33]
+    found = list(film.in_order(order))
+    assert len(found) == len(order)
+    assert all(np.array_equal(a, whole[min(k, 29)]) for a, k in zip(found, order))
+
+
 def test_slow_motion_is_taken_at_the_highest_rate_there_is(tmp_path: Path) -> None:
     path = write_film(tmp_path / "slow.mp4", nothing(48), fps=Fraction(240))
     film = open_film(path)

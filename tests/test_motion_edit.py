@@ -11,8 +11,21 @@ import pytest
 from tests.test_motion import wave
 from tests.test_motion_file import recorded
 from vasa_cli.errors import UsageError
-from vasa_cli.motion_edit import cut, join, part, resample, stacked
+from vasa_cli.loading import load_geometry
+from vasa_cli.motion import MOUTH_OPEN
+from vasa_cli.motion_edit import (
+    cut,
+    fit_positions,
+    fitted,
+    join,
+    mix,
+    part,
+    resample,
+    smoothed,
+    stacked,
+)
 from vasa_cli.motion_file import Recording
+from vasa_cli.weights import find_weights_dir
 
 
 def test_a_cut_keeps_frames_shots_and_gaps_of_its_part() -> None:
@@ -85,6 +98,62 @@ def test_a_shot_shorter_than_a_new_frame_goes() -> None:
     found = resample(short, Fraction(2))
     assert len(found.motion) == 2 and found.cuts == (1,)
     assert found.origin is not None and len(found.origin) == 2
+
+
+@pytest.mark.parametrize(
+    ("policy", "n_wanted", "shown"),
+    [
+        ("trim", 3, [0, 1, 2]),
+        ("hold", 6, [0, 1, 2, 3, 3, 3]),
+        ("hold", 2, [0, 1]),
+        ("loop", 9, [0, 1, 2, 3, 2, 1, 0, 1, 2]),
+        ("stretch", 8, [0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3]),
+        ("stretch", 2, [0.5, 2.5]),
+    ],
+)
+def test_lengths_are_fitted_as_the_policy_says(
+    policy: str, n_wanted: int, shown: list[float]
+) -> None:
+    assert fit_positions(4, n_wanted, policy).tolist() == shown
+
+
+def test_a_single_frame_can_be_looped() -> None:
+    assert fit_positions(1, 3, "loop").tolist() == [0, 0, 0]
+
+
+def test_trim_makes_nothing_longer() -> None:
+    assert len(fitted(recorded(), 7, "trim").motion) == 7
+    with pytest.raises(UsageError, match="has 30 frames where 40 are needed; take --fit hold"):
+        fitted(recorded(), 40, "trim")
+
+
+def test_mixing_takes_the_lips_at_the_bases_rate_and_length() -> None:
+    geometry = load_geometry(find_weights_dir())
+    base, other = recorded(30), replace(Recording(wave(100, 50)), basis=recorded().basis)
+    other.motion.dynamics[:] *= 3
+    found = mix(base, other, ("lips",), geometry, policy="trim")
+    assert (len(found.motion), found.motion.fps, found.cuts) == (30, 25, base.cuts)
+    assert np.array_equal(found.motion.head_pose, base.motion.head_pose)
+    mouth = found.motion.dynamics[:, MOUTH_OPEN]
+    assert np.abs(mouth - 3 * base.motion.dynamics[:, MOUTH_OPEN])[2:-2].max() < 0.1
+    with pytest.raises(UsageError, match="different geometry weights"):
+        mix(base, replace(other, basis="ef" * 32), ("lips",), geometry, policy="trim")
+    with pytest.raises(UsageError, match="--fit hold"):
+        mix(other, base, ("lips",), geometry, policy="trim")
+    assert len(mix(other, base, ("lips",), geometry, policy="loop").motion) == 100
+
+
+def test_smoothing_does_not_cross_a_cut() -> None:
+    rng = np.random.default_rng(0)
+    shaky = replace(recorded(60), cuts=(30,))
+    shaky.motion.head_pose[:] += rng.normal(0, 0.1, (60, 6))
+    shaky.motion.head_pose[30:] += 50
+    calm = smoothed(shaky, 1.0).motion.head_pose
+    assert (
+        np.diff(calm, n=2, axis=0)[:25].std()
+        < np.diff(shaky.motion.head_pose, n=2, axis=0)[:25].std()
+    )
+    assert (calm[:30] < 10).all() and (calm[30:] > 40).all()
 
 
 def test_a_part_is_a_part() -> None:

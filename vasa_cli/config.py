@@ -22,6 +22,10 @@ MIN_SPEECH_S = 0.2
 MAX_SPEECH_S = 3600.0
 # What decides which motion is sampled; a motion file has decided all of it.
 SAMPLING = ("seed", "num_steps", "guidance_audio")
+# How two things of different length are made to last as long as each other.
+FITS = ("trim", "hold", "loop", "stretch")
+# Parts of a motion, which together are all of it.
+PARTS = ("head", "eyes", "lips", "expression")
 PROVENANCE_MODES = ("off", "auto", "required")
 
 

@@ -69,6 +69,7 @@ def extract(
     face: int | None = None,
     strength: float = 1.0,
     basis: str = "",
+    seconds: float | None = None,
     tell: Callable[[int, int], None] = lambda done, total: None,
 ) -> Performance:
     """Motion of one face of a film, every frame of it.
@@ -77,6 +78,7 @@ def extract(
         face: which of several, counted from 1 on the left; the largest when not given.
         strength: of the smoothing, 0 for none.
         basis: SHA-256 of the geometry weights, kept with the motion.
+        seconds: read only so many from the beginning.
         tell: frames done, and about how many there are.
 
     Raises:
@@ -84,14 +86,16 @@ def extract(
         UsageError: there are never so many faces.
     """
     side = tracking_side(film, reader)
-    frames = film.frames(longest_side=side)
+    wanted = None if seconds is None else max(1, round(seconds * film.fps))
+    frames = film.frames(n_frames=wanted, longest_side=side)
+    total = film.n_expected if wanted is None else min(wanted, film.n_expected)
     seen = track(
         frames,
         reader,
         face=face,
         scale=max(film.size) / min(side, max(film.size)),
         name=film.path.name,
-        tell=lambda done: tell(done, max(done, film.n_expected)),
+        tell=lambda done: tell(done, max(done, total)),
     )
     shots = [read_shot(seen, frames_of, reader, strength=strength) for frames_of in seen.shots]
     recording = _recorded(film, seen, shots, basis)

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Iterator
+from typing import Iterator, Sequence
 
 import numpy as np
 
@@ -30,6 +30,8 @@ TONE_MAP = (
     "zscale=transfer=linear:npl=203,format=gbrpf32le,zscale=primaries=bt709,"
     "tonemap=mobius:param=0.6:desat=0,zscale=transfer=bt709:matrix=bt709:range=tv,format=yuv444p"
 )
+SEEK_AHEAD_S = 1.0  # seconds before the frame that is wanted from which reading begins
+BLOCK = 32  # frames that are kept at once when a film is read backwards
 HDR_TRANSFERS = ("smpte2084", "arib-std-b67")
 
 
@@ -53,19 +55,57 @@ class Film:
         """About how many frames there are; 0 where the file does not say."""
         return round(self.info.duration_s * self.fps)
 
-    def frames(self, *, longest_side: int | None = None) -> FilmFrames:
-        """All frames from the first on, each shrunk to a longest side where that is smaller."""
-        return FilmFrames(self, longest_side)
+    def frames(
+        self, *, first: int = 0, n_frames: int | None = None, longest_side: int | None = None
+    ) -> FilmFrames:
+        """Frames from the first on, each shrunk to a longest side where that is smaller."""
+        return FilmFrames(self, first, n_frames, longest_side)
+
+    def in_order(self, numbers: Sequence[int]) -> Iterator[np.ndarray]:
+        """The frames of any numbers in any order; a run backwards is read block by block.
+
+        A number beyond the last frame gives the last one again.
+        """
+        start = 0
+        while start < len(numbers):
+            stop, step = start + 1, 0
+            while stop < len(numbers):
+                now = int(np.sign(numbers[stop] - numbers[stop - 1]))
+                if now and step and now != step:
+                    break
+                step, stop = now or step, stop + 1
+            run = numbers[start:stop]
+            yield from self._backwards(run) if step < 0 else self._forwards(run)
+            start = stop
+
+    def _forwards(self, numbers: Sequence[int]) -> Iterator[np.ndarray]:
+        frames = enumerate(self.frames(first=numbers[0]), numbers[0])
+        at, image = next(frames)
+        for number in numbers:
+            while at < number:
+                at, image = next(frames, (number, image))
+            yield image
+
+    def _backwards(self, numbers: Sequence[int]) -> Iterator[np.ndarray]:
+        block: list[np.ndarray] = []
+        low = numbers[0] + 1
+        for number in numbers:
+            if number < low:
+                low = max(numbers[-1], number - BLOCK + 1)
+                block = list(self.frames(first=low, n_frames=number - low + 1))
+            yield block[min(number - low, len(block) - 1)]
 
 
 class FilmFrames:
     """Frames (H, W, 3) uint8 RGB of a film, one at a time; knows afterwards what was damaged."""
 
-    def __init__(self, film: Film, longest_side: int | None) -> None:
+    def __init__(
+        self, film: Film, first: int, n_frames: int | None, longest_side: int | None
+    ) -> None:
         self.film = film
         self.n_frames = 0
         self.complaint = ""  # what ffmpeg said first of frames it could not read whole
-        self._arguments = _reading_arguments(film, longest_side)
+        self._arguments = _reading_arguments(film, first, n_frames, longest_side)
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """Raises: InputError when no frame can be read."""
@@ -147,15 +187,24 @@ def _within(fps: Fraction) -> Fraction:
     return min(max(fps, Fraction(FPS_RANGE[0])), Fraction(FPS_RANGE[1]))
 
 
-def _reading_arguments(film: Film, longest_side: int | None) -> list[str]:
-    filters = [f"fps=fps={film.fps}:start_time=0:round=near"]
+def _reading_arguments(
+    film: Film, first: int, n_frames: int | None, longest_side: int | None
+) -> list[str]:
+    # The grid of frames is the same wherever reading begins: it counts from the film's beginning.
+    filters = [f"fps=fps={film.fps}:start_time={float(first / film.fps):.9f}:round=near"]
     if longest_side is not None and max(film.size) > longest_side:
         scale = longest_side / max(film.size)
         height, width = (max(2, round(n * scale)) for n in film.size)
         filters.append(f"scale={width}:{height}:flags=area")
     if film.is_hdr:
         filters.append(TONE_MAP)
-    arguments = ["-v", "error", *input_arguments(film.path), "-map", "0:v:0"]
+    arguments = ["-v", "error"]
+    if first:
+        ahead_s = max(0.0, float(first / film.fps) - SEEK_AHEAD_S)
+        arguments += ["-ss", f"{ahead_s:.6f}", "-copyts", "-start_at_zero"]
+    arguments += [*input_arguments(film.path), "-map", "0:v:0"]
     arguments += ["-vf", ",".join(filters), "-fps_mode", "passthrough"]
+    if n_frames is not None:
+        arguments += ["-frames:v", str(n_frames)]
     arguments += ["-sws_flags", "bicubic+accurate_rnd+full_chroma_int"]
     return arguments + ["-f", "image2pipe", "-c:v", "ppm", "-pix_fmt", "rgb24", "pipe:1"]

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vasa_cli.arkit import SHAPES, ArkitMap
 from vasa_cli.config import N_LANDMARKS
 from vasa_cli.errors import UsageError, WeightsError
 from vasa_cli.face import FaceReader
@@ -21,7 +22,7 @@ from vasa_cli.models.denoiser import Denoiser
 from vasa_cli.models.detector import FaceDetector
 from vasa_cli.models.encoder import FaceEncoder
 from vasa_cli.speech import SpeechReader
-from vasa_cli.weights import find_weights_dir, load_weights
+from vasa_cli.weights import find_weights_dir, load_manifest, load_weights
 
 Network = TypeVar("Network", bound=nn.Module)
 GEOMETRY_SHAPES = {
@@ -107,6 +108,24 @@ def load_geometry(weights_dir: Path) -> Geometry:
             seen = f"{field} is {tuple(tensors[field].shape)}, not {shape}"
             raise _other_version("geometry", weights_dir, seen)
     return Geometry(*(tensors[f].numpy().astype(np.float64) for f in GEOMETRY_FIELDS))
+
+
+def load_arkit(weights_dir: Path) -> ArkitMap:
+    """The map between dynamics and ARKit's blend shapes.
+
+    Raises: WeightsError when its file is not whole, or was learned with another geometry.
+    """
+    tensors, dims = load_weights("arkit", weights_dir=weights_dir)
+    shapes = {"weights": (N_DYNAMICS, len(SHAPES)), "bias": (len(SHAPES),), "noise": (len(SHAPES),)}
+    for field, shape in shapes.items():
+        if field not in tensors or tensors[field].shape != shape:
+            raise _other_version("arkit", weights_dir, f"{field} is missing or of another shape")
+    if dims.get("basis") != load_manifest(weights_dir).files["geometry"].sha256:
+        raise WeightsError(
+            f"arkit weights in {weights_dir} were learned with another geometry;"
+            " run `vasa train arkit` after `vasa train geometry`"
+        )
+    return ArkitMap(*(tensors[field].numpy().astype(np.float64) for field in shapes))
 
 
 def load_reader(weights_dir: Path, device: torch.device) -> FaceReader:

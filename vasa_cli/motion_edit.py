@@ -1,4 +1,4 @@
-"""Cutting, joining and converting recorded motion; every function gives new recordings."""
+"""Cutting, joining, mixing and converting recorded motion; recordings in, new recordings out."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from fractions import Fraction
 import numpy as np
 
 from vasa_cli.errors import UsageError
-from vasa_cli.geometry import N_HEAD_POSE
-from vasa_cli.motion import Motion
+from vasa_cli.face_parts import mixed, smoothstep
+from vasa_cli.geometry import N_HEAD_POSE, Geometry
+from vasa_cli.motion import Motion, catmull_rom
 from vasa_cli.motion_file import Recording
+from vasa_cli.smoothing import smooth
 
 
 def stacked(motion: Motion) -> np.ndarray:
@@ -99,10 +101,70 @@ def join(recordings: list[Recording], *, blend_s: float = 0.0) -> Recording:
     )
 
 
-def smoothstep(t: np.ndarray) -> np.ndarray:
-    """A smooth ramp from 0 to 1 over t in 0 to 1."""
-    t = np.clip(t, 0, 1)
-    return t * t * (3 - 2 * t)
+def fitted(recording: Recording, n_frames: int, policy: str) -> Recording:
+    """The same recording, as long as asked by one of `config.FITS`.
+
+    trim cuts it off, hold keeps its last frame, loop runs it backwards and forwards again, stretch
+    changes its pace. Only stretch changes what is longer otherwise than by cutting it off.
+
+    Raises: UsageError when trim would have to make it longer.
+    """
+    here = len(recording.motion)
+    if here == n_frames:
+        return recording
+    if policy == "trim" and here < n_frames:
+        raise UsageError(
+            f"the motion has {here} frames where {n_frames} are needed; take --fit hold, loop or"
+            " stretch"
+        )
+    position = fit_positions(here, n_frames, policy)
+    values = catmull_rom(stacked(recording.motion), position)
+    return Recording(
+        unstacked(values, recording.motion.fps),
+        basis=recording.basis,
+        source=recording.source,
+        source_sha256=recording.source_sha256,
+        made_by=recording.made_by,
+    )
+
+
+def fit_positions(n_frames: int, n_wanted: int, policy: str) -> np.ndarray:
+    """Which of so many frames is shown at each of those wanted, (n_wanted,); see `fitted`."""
+    frames = np.arange(n_wanted, dtype=np.float64)
+    if policy == "stretch":
+        return np.clip((frames + 0.5) * n_frames / n_wanted - 0.5, 0, n_frames - 1)
+    if policy == "loop" and n_frames > 1:
+        there = frames % (2 * (n_frames - 1))
+        return np.minimum(there, 2 * (n_frames - 1) - there)
+    return np.minimum(frames, n_frames - 1)
+
+
+def mix(
+    base: Recording, other: Recording, parts: tuple[str, ...], geometry: Geometry, *, policy: str
+) -> Recording:
+    """The base, some of its parts performed as in the other.
+
+    Args:
+        parts: some of `config.PARTS`.
+        policy: one of `config.FITS`, by which the other becomes as long.
+
+    Raises: UsageError when their dynamics mean different things, or the other is too short.
+    """
+    if base.basis and other.basis and base.basis != other.basis:
+        raise UsageError(
+            "the motions were made with different geometry weights, so they cannot be mixed"
+        )
+    other = fitted(resample(other, base.motion.fps), len(base.motion), policy)
+    values = mixed(stacked(base.motion), stacked(other.motion), parts, geometry)
+    return base.edited(unstacked(values, base.motion.fps), "motion mix")
+
+
+def smoothed(recording: Recording, strength: float) -> Recording:
+    """The same recording without jitter, each shot by itself."""
+    values = stacked(recording.motion).astype(np.float64)
+    for shot in recording.shots:
+        values[shot] = smooth(values[shot], strength=strength)
+    return recording.edited(unstacked(values, recording.motion.fps), "motion smooth")
 
 
 def resample(recording: Recording, fps: Fraction) -> Recording:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from vasa_cli import occlusion
 from vasa_cli.errors import InputError, UsageError
 from vasa_cli.face import (
     REGION_EXTENT,
@@ -44,6 +45,7 @@ class Track:
     points: np.ndarray  # (T, 478, 3) float32, pixels of the film's picture, with depth
     found: np.ndarray  # (T,) False where no face was found
     repeated: np.ndarray  # (T,) True where a frame is a copy of the one before
+    lower_faces: np.ndarray  # (T, s, s, 3) uint8 thumbnails, see occlusion.py
     cuts: tuple[int, ...]  # first frame of each shot but the first
 
     @property
@@ -114,7 +116,8 @@ def track(
     points = np.stack(tracker.points) * np.float32(scale)
     known = without_glitches(tracker.cuts, found)
     cuts = sorted({*known, *jump_cuts(points, found, known)})
-    return Track(points, found, np.array(tracker.repeated), tuple(cuts))
+    lower_faces = np.stack(tracker.lower_faces)
+    return Track(points, found, np.array(tracker.repeated), lower_faces, tuple(cuts))
 
 
 class _Tracker:
@@ -125,6 +128,7 @@ class _Tracker:
         self.points: list[np.ndarray] = []
         self.found: list[bool] = []
         self.repeated: list[bool] = []
+        self.lower_faces: list[np.ndarray] = []
         self.cuts: dict[int, tuple[np.ndarray, np.ndarray]] = {}  # thumbnails on either side
         self.n_faces = 0  # most faces seen in one frame
         self.person: FaceCode | None = None
@@ -148,11 +152,14 @@ class _Tracker:
             if frames:  # lost in the first of them: search it at once
                 self.gone, self.last, self.since_search = self.last, None, SEARCH_EVERY
 
-    def _append(self, points: np.ndarray | None) -> None:
+    def _append(self, points: np.ndarray | None, lower_face: np.ndarray | None = None) -> None:
         self.found.append(points is not None)
         if points is None:
             points = self.points[-1] if self.points else np.zeros((478, 3), np.float32)
+        if lower_face is None:
+            lower_face = np.zeros((occlusion.SIDE, occlusion.SIDE, 3), np.uint8)
         self.points.append(points.astype(np.float32))
+        self.lower_faces.append(lower_face)
 
     def _search(self, image: np.ndarray) -> bool:
         """Look for the face anywhere in a frame; where there is none, not in each one."""
@@ -210,8 +217,9 @@ class _Tracker:
         held = self.reader.sees(pictures, points)
         n_held = len(images) if held.all() else int(held.argmin())
         pixels = points.numpy().astype(np.float64) * half + [place.x, place.y, 0.0]
+        lower_faces = occlusion.thumbnails(pictures, points)
         for k in range(n_held):
-            self._append(pixels[k])
+            self._append(pixels[k], lower_faces[k])
             self.last = pixels[k]
         return n_held
 

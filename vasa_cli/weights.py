@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1  # of the manifest and of the header in each file
 MANIFEST_NAME = "manifest.json"
-WEIGHTS_NAMES = ("detector", "encoder", "geometry", "audio_encoder", "motion", "decoder")
+WEIGHTS_NAMES = ("detector", "encoder", "geometry", "arkit", "audio_encoder", "motion", "decoder")
 PACKAGE_DIR = Path(__file__).resolve().parent
 
 _MEND = "run `vasa weights verify` and fetch the weights again"

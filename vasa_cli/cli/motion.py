@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from fractions import Fraction
 from importlib import import_module
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vasa_cli.cli.render import PATH, FiniteFloat, FrameRate
+from vasa_cli.config import FITS, PARTS
 
 if TYPE_CHECKING:
     from vasa_cli.motion_file import Recording
@@ -68,6 +70,15 @@ def output_option(command: Any) -> Any:
     )
     force = click.option("-f", "--force", is_flag=True, help="Replace an output that exists.")
     return output(force(command))
+
+
+def weights_option(command: Any) -> Any:
+    """--weights-dir of a command that needs to know what dynamics mean."""
+    return click.option(
+        "--weights-dir",
+        type=PATH,
+        help="Folder of the trained weights.  [default: as of vasa render]",
+    )(command)
 
 
 @motion.command(epilog="\b\nExample:\n  vasa motion info talk.safetensors --json")
@@ -141,6 +152,121 @@ def resample(file: Path, fps: Fraction, output: Path, force: bool) -> None:
     from vasa_cli import motion_edit
 
     write(output, motion_edit.resample(read(file, output, force=force), fps))
+
+
+@motion.command(
+    epilog="\b\nExample:\n  vasa motion mix film.safetensors talk.safetensors --take lips"
+    " -o both.safetensors"
+)
+@click.argument("base", type=PATH)
+@click.argument("other", type=PATH)
+@click.option(
+    "--take",
+    "parts",
+    type=click.Choice(PARTS),
+    multiple=True,
+    required=True,
+    help="Take this part from OTHER; may be repeated.",
+)
+@click.option(
+    "--fit",
+    type=click.Choice(FITS),
+    default="trim",
+    help="How OTHER is made as long as BASE; trim only cuts it off.",
+)
+@output_option
+@weights_option
+def mix(
+    base: Path,
+    other: Path,
+    parts: tuple[str, ...],
+    fit: str,
+    output: Path,
+    force: bool,
+    weights_dir: Path | None,
+) -> None:
+    """Put parts of the motion OTHER into the motion BASE, as its lips into a head that nods."""
+    from vasa_cli import motion_edit
+    from vasa_cli.loading import load_geometry
+    from vasa_cli.motion_file import basis_of, check_basis
+    from vasa_cli.weights import find_weights_dir
+
+    below, above = (read(file, output, force=force) for file in (base, other))
+    folder = find_weights_dir(weights_dir)
+    for recording, file in ((below, base), (above, other)):
+        check_basis(recording, file, basis_of(folder))
+    geometry = load_geometry(folder)
+    write(output, motion_edit.mix(below, above, parts, geometry, policy=fit))
+
+
+@motion.command(
+    epilog="\b\nExample:\n  vasa motion smooth film.safetensors --strength 2 -o calm.safetensors"
+)
+@click.argument("file", type=PATH)
+@click.option(
+    "--strength",
+    type=FiniteFloat(min=0, max=4),
+    default=1.0,
+    help="How much of what looks like jitter is taken.",
+)
+@output_option
+def smooth(file: Path, strength: float, output: Path, force: bool) -> None:
+    """Take the jitter out of the motion FILE and leave what the face did."""
+    from vasa_cli import motion_edit
+
+    write(output, motion_edit.smoothed(read(file, output, force=force), strength))
+
+
+@motion.command(epilog="\b\nExample:\n  vasa motion export talk.safetensors -o talk.csv")
+@click.argument("file", type=PATH)
+@click.option("-o", "--output", type=PATH, required=True, help="The CSV to write.")
+@click.option("-f", "--force", is_flag=True, help="Replace an output that exists.")
+@weights_option
+def export(file: Path, output: Path, force: bool, weights_dir: Path | None) -> None:
+    """Write the motion FILE as 52 ARKit blend shapes, in the layout of Live Link Face."""
+    from vasa_cli.motion_file import basis_of, check_basis, load_motion
+    from vasa_cli.video import check_output
+
+    check_output(output, force=force, inputs=(file,), suffix=".csv")
+    recording = load_motion(file)
+
+    from vasa_cli.arkit import write_csv
+    from vasa_cli.loading import load_arkit, load_geometry
+    from vasa_cli.weights import find_weights_dir
+
+    folder = find_weights_dir(weights_dir)
+    check_basis(recording, file, basis_of(folder))
+    write_csv(output, recording, load_arkit(folder), load_geometry(folder))
+    click.echo(motion_line(output, recording))
+
+
+@motion.command(
+    name="import", epilog="\b\nExample:\n  vasa motion import take.csv -o take.safetensors"
+)
+@click.argument("file", type=PATH)
+@click.option(
+    "--fps", type=FrameRate(), help="Rate of its timecodes.  [default: what they say of it]"
+)
+@output_option
+@weights_option
+def import_csv(
+    file: Path, fps: Fraction | None, output: Path, force: bool, weights_dir: Path | None
+) -> None:
+    """Read the CSV FILE of ARKit blend shapes, as Live Link Face writes it, into a motion."""
+    from vasa_cli.audio import check_input
+    from vasa_cli.motion_file import SUFFIX, basis_of, file_sha256
+    from vasa_cli.video import check_output
+
+    check_output(output, force=force, inputs=(file,), suffix=SUFFIX)
+    check_input(file, kind="CSV")
+
+    from vasa_cli.arkit import read_csv
+    from vasa_cli.loading import load_arkit, load_geometry
+    from vasa_cli.weights import find_weights_dir
+
+    folder = find_weights_dir(weights_dir)
+    recording = read_csv(file, load_arkit(folder), load_geometry(folder), fps=fps)
+    write(output, replace(recording, basis=basis_of(folder), source_sha256=file_sha256(file)))
 
 
 def read(file: Path, output: Path, *, force: bool) -> Recording:

@@ -84,7 +84,8 @@ def keep(
 def train() -> None:
     """Train the networks on your own clips and portraits.
 
-    The order is prepare, geometry, crops, then detector, encoder, decoder, audio-encoder, motion.
+    The order is prepare, geometry (which cuts the crops), arkit, then detector, encoder, decoder,
+    audio-encoder, motion.
     """
 
 
@@ -166,6 +167,50 @@ def geometry(data: Path, cache: Path, output: Path, **_: Any) -> None:
         origins={"geometry": f"trained on {data.name}"},
     )
     preparation.cut_crops(data, cache, learned, report=tell)
+
+
+@train.command(epilog="\b\nExample:\n  vasa train arkit --data clips/")
+@click.option(
+    "--data",
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Folder that was prepared.",
+)
+@click.option(
+    "--cache",
+    default=DEFAULT_CACHE,
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="Where its labels are.",
+)
+@click.option(
+    "--output",
+    default=Path("weights"),
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help=OUTPUT_HELP,
+)
+def arkit(data: Path, cache: Path, output: Path) -> None:
+    """Learn the map to ARKit's blend shapes from the labels; needs geometry in --output.
+
+    Its errors on validation people are printed as JSON.
+    """
+    import torch
+
+    from vasa_cli import __version__
+    from vasa_cli.loading import load_geometry
+    from vasa_cli.training import arkit as learning
+    from vasa_cli.training import prepare as preparation
+    from vasa_cli.weights import load_manifest, save_weights, write_manifest
+
+    items = preparation.labelled(data, cache)
+    learned, figures = learning.learn(items, load_geometry(output))
+    tensors = {k: torch.from_numpy(v).float().contiguous() for k, v in vars(learned).items()}
+    dims = {"basis": load_manifest(output).files["geometry"].sha256}
+    save_weights(output / "arkit.safetensors", tensors, name="arkit", dims=dims)
+    origins = {"arkit": f"computed from labels of {data.name}"}
+    write_manifest(output, version=__version__, licence=LICENCE, origins=origins)
+    click.echo(json.dumps(figures, indent=1))
 
 
 @train.command(epilog="\b\nExample:\n  vasa train detector --data clips/ --minutes 8")

@@ -28,9 +28,7 @@ def render(renderer: Renderer, repository: Path, output: Path, **changes: Any) -
 
 
 @pytest.fixture(scope="module")
-def golden(
-    renderer: Renderer, repository: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def golden(renderer: Renderer, repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return render(renderer, repository, tmp_path_factory.mktemp("golden") / "golden.mp4")
 
 

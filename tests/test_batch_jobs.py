@@ -64,8 +64,6 @@ VALUES = [
     ("ingredient", True, "ingredient", True),
     ("provenance", "off", "provenance", "off"),
     ("label", "made by a machine", "label", "made by a machine"),
-    ("cert", "keys/cert.pem", "certificate", Path("/in/keys/cert.pem")),
-    ("key", "/keys/key.pem", "private_key", Path("/keys/key.pem")),
 ]
 
 
@@ -75,6 +73,13 @@ def test_each_option_has_its_long_name_as_key(
 ) -> None:
     (job,) = read(line(**{key: value}))
     assert job.options == dataclasses.replace(RenderOptions(), **{field: expected})
+
+
+def test_certificate_and_key_come_together_with_paths_from_the_manifests_folder() -> None:
+    (job,) = read(line(cert="keys/cert.pem", key="/keys/key.pem"))
+    assert job.options == RenderOptions(
+        certificate=Path("/in/keys/cert.pem"), private_key=Path("/keys/key.pem")
+    )
 
 
 def test_every_option_of_render_can_be_a_key() -> None:

@@ -8,6 +8,7 @@ import os
 import socket
 from collections import Counter
 from pathlib import Path
+from typing import Callable
 
 import pytest
 
@@ -15,7 +16,7 @@ from tests.conftest import run_vasa
 from vasa_cli.batch import ledger
 from vasa_cli.batch.jobs import Job
 from vasa_cli.batch.ledger import Record
-from vasa_cli.batch.plan import Queue, Task, job_key, sound_length_s
+from vasa_cli.batch.plan import Queue, Task, input_files, job_key, sound_length_s
 from vasa_cli.batch.report import summarize
 from vasa_cli.config import RenderOptions
 from vasa_cli.errors import UsageError
@@ -118,17 +119,39 @@ def test_litter_of_this_video_is_removed_and_no_other(tmp_path: Path) -> None:
 
 def test_the_key_changes_with_each_thing_a_video_follows_from_and_no_other() -> None:
     job = Job("a", 1, "p.png", "s.wav", "o.mp4", RenderOptions())
-    parts = dict(photo_sha256="p", audio_sha256="s", motion_sha256=None, weights_sha256="w")
-    keys = [job_key(job, **parts)]
-    keys += [job_key(job, **(parts | {name: "other"})) for name in parts]
-    keys += [job_key(job, **(parts | {"photo_sha256": None}))]
-    other = dataclasses.replace(job, options=RenderOptions(seed=1))
-    keys += [job_key(other, **parts)]
+    files: dict[str, str | None] = {"p.png": "p", "s.wav": "s"}
+
+    def key(job: Job, weights_sha256: str = "w", **changes: str | None) -> str:
+        changed = {path.replace("_", "."): sha256 for path, sha256 in changes.items()}
+        return job_key(job, digests=files | changed, weights_sha256=weights_sha256)
+
+    keys = [key(job), key(job, p_png="other"), key(job, p_png=None), key(job, s_wav="other")]
+    keys += [key(job, "other")]
+    keys += [key(dataclasses.replace(job, options=RenderOptions(seed=1)))]
     assert len(set(keys)) == len(keys)
     same = Job("b", 2, "q.png", "t.wav", "u.mp4", RenderOptions(force=True))
-    assert job_key(same, **parts) == keys[0]
-    one, two = (dataclasses.replace(job, options=RenderOptions(motion=Path(m))) for m in "mn")
-    assert job_key(one, **parts) == job_key(two, **parts)  # what is in the file counts
+    assert key(same, q_png="p", t_wav="s") == keys[0]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        lambda name: RenderOptions(motion=Path(name)),
+        lambda name: RenderOptions(certificate=Path(name), private_key=Path(f"{name}.key")),
+    ],
+    ids=["motion", "certificate"],
+)
+def test_of_files_that_options_name_the_content_makes_the_key(
+    options: Callable[[str], RenderOptions],
+) -> None:
+    here, there = (Job("a", 1, "p", "s", "o.mp4", options(name)) for name in ("here", "there"))
+    files: dict[str, str | None] = {"p": "p", "s": "s"}
+    assert input_files(here) == ["p", "s", "here"]
+
+    def key(job: Job, sha256: str) -> str:
+        return job_key(job, digests=files | {input_files(job)[2]: sha256}, weights_sha256="w")
+
+    assert key(here, "same") == key(there, "same") != key(here, "other")
 
 
 def test_the_longest_job_goes_first_and_portraits_stay_with_their_worker() -> None:

@@ -298,6 +298,27 @@ def test_a_wrong_manifest_names_every_line_and_runs_nothing(lot: Lot) -> None:
     assert not list(lot.folder.glob("*.mp4*"))
 
 
+def test_labels_and_signatures_are_checked_before_anything_is_run(
+    lot: Lot, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VASA_KEYS", str(lot.folder / "no-keys"))
+    keys = {"cert": "gone.pem", "key": "gone.key"}
+    manifest = lot.manifest([{"id": "a"}, {"id": "b", "label": "A\nB"}, {"id": "c", "cert": "c"}])
+    result = batch(lot, manifest)
+    assert (result.exit_code, lot.rendered()) == (2, [])
+    assert result.stderr.splitlines()[:2] == [
+        "line 2: the label has line breaks or control characters; give one plain line",
+        "line 3: --cert and --key belong together; give both",
+    ]
+    manifest = lot.manifest([{"id": "a"}, {"id": "b"} | keys, {"id": "c"} | keys])
+    for flags, lines in (([], {2}), (["--dry-run"], {2}), (["--provenance", "required"], {1, 2})):
+        result = batch(lot, manifest, *flags)
+        assert (result.exit_code, lot.rendered()) == (6, [])
+        assert "error: nothing was run; " in result.stderr
+        assert {n for n in (1, 2, 3) if f"line {n}: " in result.stderr} == lines
+    assert batch(lot, manifest, "--only", "a").exit_code == 0
+
+
 def test_a_manifest_that_is_missing_is_bad_input(lot: Lot) -> None:
     result = batch(lot, lot.folder / "none.jsonl")
     assert (result.exit_code, "cannot be read" in result.stderr) == (3, True)

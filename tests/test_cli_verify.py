@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import shutil
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.conftest import run_vasa as run
+from tests.videos import write_video
 from vasa_cli import provenance
 from vasa_cli.config import RenderOptions
 from vasa_cli.provenance import SOURCE_TYPE, Stamp
-from vasa_cli.video import VideoWriter
+
 from vasa_cli.watermark import Watermarker
 
 needs_c2pa = pytest.mark.skipif(not provenance.can_sign(), reason="vasa[provenance] is absent")
@@ -32,21 +32,9 @@ def write(path: Path, weights_dir: Path, *, watermark: bool = True) -> Path:
     options = RenderOptions(watermark=watermark)
     stamp = Stamp(options, output=path, photo=path, weights_dir=weights_dir)
     frame = np.full((SIZE, SIZE, 3), 120, np.uint8)
-    with VideoWriter(
-        path,
-        width=SIZE,
-        height=SIZE,
-        fps=Fraction(25),
-        audio=None,
-        duration_s=1.0,
-        crf=18,
-        metadata=stamp.metadata,
-        threads=1,
-        finish=stamp.finish,
-    ) as video:
-        for _ in range(2):
-            video.write(Watermarker(SIZE, SIZE).apply(frame) if watermark else frame)
-    return path
+    if watermark:
+        frame = Watermarker(SIZE, SIZE).apply(frame)
+    return write_video(path, [frame] * 2, metadata=stamp.metadata, finish=stamp.finish)
 
 
 @pytest.fixture

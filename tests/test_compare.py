@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from fractions import Fraction
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -14,10 +13,10 @@ from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from tests.conftest import run_vasa
+from tests.videos import write_video
 from vasa_cli import compare as library
 from vasa_cli.config import CompareLimits
 from vasa_cli.errors import InputError, UsageError
-from vasa_cli.video import VideoWriter
 
 SIDE = 64
 
@@ -32,23 +31,6 @@ def pictures(seed: int = 0, n_frames: int = 5, side: int = SIDE) -> list[np.ndar
         ).astype(np.uint8)
         for t in range(n_frames)
     ]
-
-
-def write_video(
-    path: Path, frames: list[np.ndarray], *, fps: int = 25, audio: Path | None = None, crf: int = 10
-) -> Path:
-    with VideoWriter(
-        path,
-        width=frames[0].shape[1],
-        height=frames[0].shape[0],
-        fps=Fraction(fps),
-        audio=audio,
-        duration_s=len(frames) / fps,
-        crf=crf,
-    ) as writer:
-        for frame in frames:
-            writer.write(frame)
-    return path
 
 
 @pytest.fixture

@@ -136,7 +136,7 @@ def test_the_line_without_its_networks_is_whole(scene: Scene, folder: Path) -> N
     assert probe(Path(told["output"]), count_frames=True).n_frames == 10
 
 
-# The picture
+# Bad files
 
 
 def spoil_text(path: Path) -> None:
@@ -151,21 +151,33 @@ def spoil_half(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
+def spoil_length(duration_s: float) -> Callable[[Path], None]:
+    return lambda path: write_sound(path, duration_s=duration_s)
+
+
 @pytest.mark.parametrize(
-    ("spoil", "words"),
+    ("name", "spoil", "words"),
     [
-        (spoil_text, "is not a picture that can be read; give a JPEG or PNG"),
-        (spoil_empty, "is empty (0 bytes)"),
-        (spoil_half, "is damaged or cut short"),
-        (Path.unlink, "does not exist; check its name and folder"),
+        ("photo.png", spoil_text, "is not a picture that can be read; give a JPEG or PNG"),
+        ("photo.png", spoil_empty, "is empty (0 bytes)"),
+        ("photo.png", spoil_half, "is damaged or cut short"),
+        ("photo.png", Path.unlink, "does not exist; check its name and folder"),
+        ("speech.wav", spoil_text, "is not a sound that can be read"),
+        ("speech.wav", spoil_empty, "is empty (0 bytes)"),
+        ("speech.wav", spoil_length(0), "is of zero length"),
+        ("speech.wav", spoil_length(0.1), "lasts 0.10 s; at least 0.2 s are needed"),
+        ("speech.wav", Path.unlink, "does not exist"),
     ],
 )
-def test_a_bad_picture_exits_with_3(
-    scene: Scene, folder: Path, spoil: Callable[[Path], None], words: str
+def test_a_bad_input_exits_with_3(
+    scene: Scene, folder: Path, name: str, spoil: Callable[[Path], None], words: str
 ) -> None:
-    spoil(folder / "photo.png")
+    spoil(folder / name)
     line = refusal(folder, 3)
-    assert "photo.png" in line and words in line
+    assert name in line and words in line
+
+
+# The picture
 
 
 def test_no_face_says_what_was_seen_and_offers_the_box(scene: Scene, folder: Path) -> None:
@@ -219,25 +231,6 @@ def test_a_tiny_face_is_rendered_and_warned_about(
 
 
 # The sound
-
-
-@pytest.mark.parametrize(
-    ("spoil", "words"),
-    [
-        (spoil_text, "is not a sound that can be read"),
-        (spoil_empty, "is empty (0 bytes)"),
-        (lambda path: write_sound(path, duration_s=0), "is of zero length"),
-        (lambda path: write_sound(path, duration_s=0.1), "lasts 0.10 s; at least 0.2 s are needed"),
-        (Path.unlink, "does not exist"),
-    ],
-    ids=["text", "empty", "zero length", "too short", "missing"],
-)
-def test_a_bad_sound_exits_with_3(
-    scene: Scene, folder: Path, spoil: Callable[[Path], None], words: str
-) -> None:
-    spoil(folder / "speech.wav")
-    line = refusal(folder, 3)
-    assert "speech.wav" in line and words in line
 
 
 def test_a_video_without_a_sound_track_exits_with_3(scene: Scene, folder: Path) -> None:

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 from tests.test_video import ffmpeg
+from tests.videos import write_video
 from vasa_cli import __version__, certificates, provenance, verification
 from vasa_cli.certificates import CHAIN_NAME, KEY_NAME, ROOT_NAME
 from vasa_cli.config import RenderOptions
 from vasa_cli.errors import InputError, ProvenanceError, ResourceError, UsageError
 from vasa_cli.label import Label
 from vasa_cli.provenance import SOURCE_TYPE, Stamp
-from vasa_cli.video import VideoWriter, decoded_sha256, read_video
+from vasa_cli.video import decoded_sha256, read_video
 from vasa_cli.watermark import Watermarker
 
 SIZE = 128
@@ -60,20 +61,13 @@ def make(tmp_path: Path, photo: Path, fake_weights_dir: Path) -> Any:
             frame = Label(options.label, height=SIZE, width=SIZE).apply(frame)
         if options.watermark:
             frame = Watermarker(SIZE, SIZE).apply(frame)
-        with VideoWriter(
+        write_video(
             output,
-            width=SIZE,
-            height=SIZE,
-            fps=Fraction(25),
-            audio=None,
-            duration_s=1.0,
+            [frame] * n_frames,
             crf=options.crf,
             metadata=stamp.metadata,
-            threads=1,
             finish=stamp.finish,
-        ) as video:
-            for _ in range(n_frames):
-                video.write(frame)
+        )
         return output, stamp
 
     return write

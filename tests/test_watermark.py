@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from fractions import Fraction
 from pathlib import Path
 from typing import Iterator
 
@@ -12,7 +11,8 @@ import pytest
 from PIL import Image
 
 from tests.test_video import ffmpeg
-from vasa_cli.video import VideoWriter, read_video
+from tests.videos import write_video
+from vasa_cli.video import read_video
 from vasa_cli.watermark import (
     BAND_CYCLES,
     THRESHOLD,
@@ -49,28 +49,12 @@ def psnr_db(marked: np.ndarray, frame: np.ndarray) -> float:
     return 10 * math.log10(255**2 / error)
 
 
-def write(path: Path, frames: Iterator[np.ndarray], *, height: int, width: int) -> Path:
-    with VideoWriter(
-        path,
-        width=width,
-        height=height,
-        fps=Fraction(25),
-        audio=None,
-        duration_s=1.0,
-        crf=18,
-        threads=1,
-    ) as video:
-        for frame in frames:
-            video.write(frame)
-    return path
-
-
 @pytest.fixture(scope="session")
 def marked_video(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     still = portrait(repository, 384, 384)
     marker = Watermarker(384, 384)
     frames = (marker.apply(frame) for frame in talking(still))
-    return write(tmp_path_factory.mktemp("mark") / "marked.mp4", frames, height=384, width=384)
+    return write_video(tmp_path_factory.mktemp("mark") / "marked.mp4", frames, crf=18)
 
 
 # Unseen

@@ -75,6 +75,12 @@ class RenderOptions:
             raise UsageError(
                 f"with a motion file {', '.join(idle)} would change nothing; give one or the other"
             )
+        if (self.certificate is None) != (self.private_key is None):
+            raise UsageError("--cert and --key belong together; give both")
+        if self.provenance == "off" and (self.certificate is not None or self.ingredient):
+            raise UsageError(
+                "--cert, --key and --ingredient need a signature; take --provenance auto"
+            )
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from vasa_cli.certificates import (
     load_signing_key,
 )
 from vasa_cli.config import SAMPLING, RenderOptions
-from vasa_cli.errors import ProvenanceError, ResourceError, UsageError
+from vasa_cli.errors import ProvenanceError, ResourceError
 from vasa_cli.weights import load_manifest
 
 TOOL = "vasa"
@@ -72,7 +72,6 @@ class Stamp:
         weights_dir: whose checksums are signed.
 
     Raises:
-        UsageError: options that contradict each other.
         ProvenanceError: a signature is required, by its mode or by naming a certificate, and the
             package or the key for it is missing or wrong.
     """
@@ -171,19 +170,12 @@ def find_key(options: RenderOptions) -> tuple[SigningKey | None, str]:
     """The key to sign with, or None and why there is none.
 
     Raises:
-        UsageError: options that contradict each other.
         ProvenanceError: a signature is required, by its mode or by naming a certificate, and the
             package or the key for it is missing or wrong.
     """
-    certificate, private_key = options.certificate, options.private_key
-    if (certificate is None) != (private_key is None):
-        raise UsageError("--cert and --key belong together; give both")
     if options.provenance == "off":
-        if certificate is not None or options.ingredient:
-            raise UsageError(
-                "--cert, --key and --ingredient need a signature; take --provenance auto"
-            )
         return None, ""
+    certificate, private_key = options.certificate, options.private_key
     required = options.provenance == "required" or certificate is not None
     if not can_sign():
         if required:

@@ -10,7 +10,7 @@ import os
 import wave
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Iterable, Sequence
+from typing import Iterable, Mapping, Sequence
 
 from vasa_cli import __version__
 from vasa_cli.batch import ledger, storage
@@ -97,21 +97,14 @@ def make_plan(
     lengths: dict[str, float] = {}
     tasks, done, failed, refused = [], [], [], []
     for job in jobs:
-        motion = str(job.options.motion or "")
-        for path in filter(None, (job.photo, job.audio, motion)):
+        for path in input_files(job):
             if path not in digests:
                 digests[path] = storage.sha256(path)
         if job.audio not in lengths:
             there = digests[job.audio] is not None
             lengths[job.audio] = sound_length_s(job.audio) if there else 0.0
         expected_s = min(lengths[job.audio], job.options.preview_s or float("inf"))
-        key = job_key(
-            job,
-            photo_sha256=digests[job.photo],
-            audio_sha256=digests[job.audio],
-            motion_sha256=digests.get(motion),
-            weights_sha256=weights_sha256,
-        )
+        key = job_key(job, digests=digests, weights_sha256=weights_sha256)
         new = ledger.waiting(
             job,
             key=key,
@@ -142,23 +135,34 @@ def make_plan(
     return Plan(tuple(tasks), tuple(done), tuple(failed), tuple(refused), missing)
 
 
-def job_key(
-    job: Job,
-    *,
-    photo_sha256: str | None,
-    audio_sha256: str | None,
-    motion_sha256: str | None,
-    weights_sha256: str,
-) -> str:
-    """The SHA-256, in hex, of all that a video follows from: inputs, options, weights, version."""
+def input_files(job: Job) -> list[str]:
+    """Every file whose content a video follows from: photo, sound, and those that options name."""
+    return [job.photo, job.audio, *map(str, _option_files(job).values())]
+
+
+def job_key(job: Job, *, digests: Mapping[str, str | None], weights_sha256: str) -> str:
+    """The SHA-256, in hex, of all that a video follows from: inputs, options, weights, version.
+
+    Args:
+        digests: of each of `input_files`, the SHA-256 of its content; where it lies does not count.
+    """
+    options = ledger.options_json(job.options)
+    options |= {name: digests[str(path)] for name, path in _option_files(job).items()}
+    del options["private_key"]
     plain = {
-        "photo": photo_sha256,
-        "audio": audio_sha256,
-        "options": ledger.options_json(job.options) | {"motion": motion_sha256},
+        "photo": digests[job.photo],
+        "audio": digests[job.audio],
+        "options": options,
         "weights": weights_sha256,
         "version": __version__,
     }
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
+
+
+def _option_files(job: Job) -> dict[str, Path]:
+    """Options that name a file; the private key is known by its certificate."""
+    named = vars(job.options).items()
+    return {n: v for n, v in named if isinstance(v, Path) and n != "private_key"}
 
 
 def digest_weights(weights_dir: Path) -> str:

@@ -10,10 +10,11 @@ import time
 import uuid
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from pathlib import Path
-from typing import Any, Callable, Iterator, Mapping
+from typing import Any, Callable, Iterable, Iterator, Mapping
 
 import click
 
+from vasa_cli import provenance
 from vasa_cli.batch import jobs as manifest
 from vasa_cli.batch import ledger, plan as planning, storage
 from vasa_cli.batch.ledger import Record
@@ -24,7 +25,7 @@ from vasa_cli.cli.batch_options import RENDER_PARAMS, OptionFlags, Shard
 from vasa_cli.cli.batch_text import plan_json, plan_text, status_text, summary_text
 from vasa_cli.cli.render import PATH
 from vasa_cli.config import DEVICES
-from vasa_cli.errors import UsageError
+from vasa_cli.errors import ProvenanceError, UsageError
 from vasa_cli.weights import find_weights_dir
 
 EXECUTORS = ("local", "ray")
@@ -160,8 +161,11 @@ def run(
     listed = _read_jobs(ctx, jobs, defaults, template, file_format)
     if shard:
         listed = manifest.take_shard(listed, *shard)
+    listed = planning.select(listed, only)
+    if executor == "local":  # each machine of a cluster has keys of its own
+        _check_keys(listed)
     plan = planning.make_plan(
-        planning.select(listed, only),
+        listed,
         weights_dir=find_weights_dir(weights_dir),
         run=uuid.uuid4().hex[:12],
         now=time.time(),
@@ -260,6 +264,26 @@ def _read_jobs(
         for fault in error.faults:
             click.echo(str(fault), err=True)
         raise
+
+
+def _check_keys(jobs: Iterable[manifest.Job]) -> None:
+    """Refuses jobs that must be signed and cannot be; looks at each key once.
+
+    Raises:
+        ProvenanceError: the package or a key is missing or wrong.
+    """
+    first: dict[tuple[object, ...], manifest.Job] = {}
+    for job in jobs:
+        asked = job.options
+        first.setdefault((asked.provenance, asked.certificate, asked.private_key), job)
+    faults = []
+    for job in first.values():
+        try:
+            provenance.find_key(job.options)
+        except ProvenanceError as error:
+            faults.append(f"line {job.line}: {error}")
+    if faults:
+        raise ProvenanceError(f"nothing was run; {'; '.join(faults)}")
 
 
 def _make_pool(

@@ -13,6 +13,7 @@ from vasa_cli.batch import storage
 from vasa_cli.cli.render import build_options
 from vasa_cli.cli.render import render as render_command
 from vasa_cli.config import RenderOptions
+from vasa_cli.errors import UsageError
 
 OPTION_FIELDS = {field.name for field in dataclasses.fields(RenderOptions)} - {"force"}
 RENDER_PARAMS = [param for param in render_command.params if param.name in OPTION_FIELDS]
@@ -41,9 +42,16 @@ class OptionFlags:
             except click.UsageError as error:
                 faults.append(f"{name}: {error.message}")
         try:
-            return build_options(**fields), faults
+            options = build_options(**fields)
+            if options.label is not None:
+                from vasa_cli.label import check_text
+
+                check_text(options.label)
+            return options, faults
         except click.UsageError as error:
             return RenderOptions(), [*faults, error.message]
+        except UsageError as error:
+            return RenderOptions(), [*faults, str(error)]
 
 
 def _from(folder: str, value: Any) -> Any:

@@ -6,7 +6,7 @@ import json
 from typing import Sequence
 
 from vasa_cli.batch.ledger import Record, Status
-from vasa_cli.batch.plan import Plan
+from vasa_cli.batch.plan import Plan, input_files
 from vasa_cli.batch.report import Summary
 
 
@@ -15,8 +15,7 @@ def plan_text(plan: Plan, *, n_workers: int) -> str:
     missing = set(plan.missing)
     rows = [("id", "plan", "output", "")]
     for task in plan.tasks:
-        inputs = (task.job.photo, task.job.audio, str(task.job.options.motion))
-        gone = [path for path in inputs if path in missing]
+        gone = [path for path in input_files(task.job) if path in missing]
         note = f"missing: {', '.join(gone)}" if gone else f"{task.record.expected_s:.1f} s"
         rows.append((task.job.id, "run", task.job.output, note))
     rows += [(record.id, "done", record.output, "") for record in plan.done]

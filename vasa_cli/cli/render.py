@@ -356,7 +356,7 @@ def check_marks(options: RenderOptions) -> None:
     """Refuses a label that cannot be drawn and a signature that cannot be made.
 
     Raises:
-        UsageError: the label cannot be drawn, or options contradict each other.
+        UsageError: the label cannot be drawn.
         ProvenanceError: a signature is required, and its package or key is missing or wrong.
     """
     from vasa_cli import label, provenance

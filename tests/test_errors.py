@@ -61,11 +61,20 @@ class Scene:
         return FaceCode(np.zeros(N_IDENTITY), pose, np.zeros(N_DYNAMICS), points)
 
     def draw(
-        self, renderer: pipeline.Renderer, portrait: Any, motion: Motion, placement: Placement
+        self,
+        renderer: pipeline.Renderer,
+        portrait: Any,
+        motion: Motion,
+        placement: Placement,
+        marks: list[Any],
     ) -> Iterator[np.ndarray]:
         for number in range(len(motion)):
             self.act(number)
-            yield placement.finish(np.full((placement.side,) * 2 + (3,), number % 256, np.uint8))
+            square = np.full((placement.side,) * 2 + (3,), number % 256, np.uint8)
+            frame = placement.finish(square)
+            for mark in marks:
+                frame = mark.apply(frame)
+            yield frame
 
 
 @pytest.fixture

@@ -133,9 +133,10 @@ def load_reader(weights_dir: Path, device: torch.device) -> FaceReader:
 
     Raises: WeightsError when any is missing, damaged or of another version.
     """
+    geometry = load_geometry(weights_dir)  # no network: told at once when it is not whole
     detector, _ = build("detector", FaceDetector, weights_dir, device)
     encoder, _ = build("encoder", FaceEncoder, weights_dir, device)
-    return FaceReader(detector, encoder, load_geometry(weights_dir), device=device)
+    return FaceReader(detector, encoder, geometry, device=device)
 
 
 def load_models(weights_dir: Path | None, device: torch.device) -> Models:

@@ -18,7 +18,8 @@ from vasa_cli import evaluate_motion as measuring
 from vasa_cli.audio import Audio
 from vasa_cli.cli.evaluate_motion import plain, verdict
 from vasa_cli.errors import InputError
-from vasa_cli.evaluate_motion import Filmed, Perform, cut_to, evaluate, joined_sound
+from vasa_cli.evaluate_motion import Perform, cut_to, evaluate, joined_sound
+from vasa_cli.filmed_figures import Filmed
 from vasa_cli.geometry import EXPLICIT, N_DYNAMICS, N_HEAD_POSE, Geometry
 from vasa_cli.loading import load_geometry
 from vasa_cli.models.audio_encoder import CLASSES, N_CLASSES

@@ -237,3 +237,8 @@ def smooth(series: np.ndarray, n_frames: int) -> np.ndarray:
     """A running mean (T,) over an odd number of frames."""
     padded = np.pad(series, n_frames // 2, mode="edge")
     return np.convolve(padded, np.ones(n_frames) / n_frames, mode="valid")
+
+
+def share(flags: np.ndarray) -> float:
+    """Of True; NaN where there is nothing."""
+    return float(flags.mean()) if len(flags) else float("nan")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 FORMAT = 1  # of the manifest and of the header in each file
 MANIFEST_NAME = "manifest.json"
 WEIGHTS_NAMES = ("detector", "encoder", "geometry", "arkit", "audio_encoder", "motion", "decoder")
+MEASURING_NAMES = ("capp",)  # networks that no render needs; a folder may lack them
 PACKAGE_DIR = Path(__file__).resolve().parent
 
 _MEND = "run `vasa weights verify` and fetch the weights again"
@@ -170,7 +171,7 @@ def write_manifest(
     path = weights_dir / MANIFEST_NAME
     known = load_manifest(weights_dir).files if path.exists() else {}
     files: dict[str, WeightsFile] = {}
-    for name in WEIGHTS_NAMES:
+    for name in (*WEIGHTS_NAMES, *MEASURING_NAMES):
         file = weights_dir / f"{name}.safetensors"
         if not file.is_file():
             continue

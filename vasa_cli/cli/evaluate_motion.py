@@ -74,6 +74,7 @@ def motion(
     Clips are read by their labels in --cache, or by vasa's own face reader. Speech of known phones
     comes from espeak-ng and flite, where they are installed.
     """
+    from vasa_cli.capp import load_capp
     from vasa_cli.evaluate_motion import evaluate
     from vasa_cli.pipeline import Renderer
     from vasa_cli.training import filmed, spoken
@@ -98,11 +99,15 @@ def motion(
         key=files["geometry"].sha256[:6] + files["audio_encoder"].sha256[:6],
         tell=tell,
     )
+    capp = load_capp(renderer.weights_dir)
+    if capp is None:
+        tell("left out synchrony: these weights have no capp; make it with `vasa train capp`")
     figures = evaluate(
         clips,
         spoken.spoken(tell),
         lambda audio, seed: renderer.sample_motion(audio, replace(options, seed=seed)),
         models.geometry,
+        capp=capp,
         minutes=minutes,
         seed=options.seed,
         tell=tell,

@@ -5,9 +5,13 @@ from __future__ import annotations
 import functools
 import json
 from pathlib import Path
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any, Callable
 
 import click
+
+if TYPE_CHECKING:
+    from vasa_cli.geometry import Geometry
+    from vasa_cli.training.motion_data import Take
 
 DEFAULT_CACHE = Path(".vasa-cache")
 LICENCE = "Apache-2.0"
@@ -85,7 +89,7 @@ def train() -> None:
     """Train the networks on your own clips and portraits.
 
     The order is prepare, geometry (which cuts the crops), arkit, then detector, encoder, decoder,
-    audio-encoder, motion.
+    audio-encoder, motion, capp.
     """
 
 
@@ -318,28 +322,47 @@ def audio_encoder(data: Path, cache: Path, output: Path, **settings: Any) -> Non
 @click.option("--layers", default=6, show_default=True, help="Transformer layers.")
 def motion(data: Path, cache: Path, output: Path, layers: int, **settings: Any) -> None:
     """Train the denoiser on clips with sound; needs geometry and audio-encoder in --output."""
-    import torch
-
-    from vasa_cli.loading import build, load_geometry
-    from vasa_cli.models.audio_encoder import AudioEncoder
-    from vasa_cli.speech import SpeechReader
     from vasa_cli.training import motion as training
-    from vasa_cli.training import motion_data
-    from vasa_cli.training import prepare as preparation
-    from vasa_cli.weights import load_manifest
 
-    learned = load_geometry(output)
-    ear, _ = build("audio_encoder", AudioEncoder, output, torch.device("cpu"))
-    made_with = load_manifest(output).files  # takes fitted with other weights are of no use
-    key = made_with["geometry"].sha256[:6] + made_with["audio_encoder"].sha256[:6]
-    takes = motion_data.gather(
-        preparation.labelled(data, cache), learned, SpeechReader(ear), cache / "motion" / key
-    )
+    learned, takes = gathered(data, cache, output)
     made, scale = training.train(
         cache / "runs" / "motion", takes, learned, n_layers=layers, report=tell, **settings
     )
     extra = {k: v.contiguous() for k, v in vars(scale).items()}
     keep("motion", made, output, data=data, extra=extra)
+
+
+@train.command(epilog="\b\nExample:\n  vasa train capp --data clips/ --minutes 4")
+@shared_options(minutes=4, batch=96, width=64)
+def capp(data: Path, cache: Path, output: Path, **settings: Any) -> None:
+    """Train CAPP, which scores how well motion and sound belong together; needs what motion needs.
+
+    No render uses it; `vasa evaluate motion` does.
+    """
+    from vasa_cli.training import capp as training
+
+    learned, takes = gathered(data, cache, output)
+    made = training.train(cache / "runs" / "capp", takes, learned, report=tell, **settings)
+    keep("capp", made, output, data=data)
+
+
+def gathered(data: Path, cache: Path, weights_dir: Path) -> tuple[Geometry, list[Take]]:
+    """The geometry, and motion and sound of every labelled clip, fitted once for these weights."""
+    import torch
+
+    from vasa_cli.loading import build, load_geometry
+    from vasa_cli.models.audio_encoder import AudioEncoder
+    from vasa_cli.speech import SpeechReader
+    from vasa_cli.training import motion_data
+    from vasa_cli.training import prepare as preparation
+    from vasa_cli.weights import load_manifest
+
+    learned = load_geometry(weights_dir)
+    ear, _ = build("audio_encoder", AudioEncoder, weights_dir, torch.device("cpu"))
+    made_with = load_manifest(weights_dir).files  # takes fitted with other weights are of no use
+    key = made_with["geometry"].sha256[:6] + made_with["audio_encoder"].sha256[:6]
+    items, store = preparation.labelled(data, cache), cache / "motion" / key
+    return learned, motion_data.gather(items, learned, SpeechReader(ear), store)
 
 
 @train.command(epilog="\b\nExample:\n  vasa train report --data clips/")

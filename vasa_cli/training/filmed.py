@@ -12,7 +12,7 @@ from typing import Callable
 import numpy as np
 
 from vasa_cli.errors import InputError
-from vasa_cli.evaluate_motion import Filmed
+from vasa_cli.filmed_figures import Filmed
 from vasa_cli.face import FaceReader
 from vasa_cli.geometry import N_HEAD_POSE, Geometry
 from vasa_cli.motion import Motion

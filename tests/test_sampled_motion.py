@@ -1,17 +1,20 @@
-"""What the trained ear and denoiser sample, as motion alone: seams, seeds, length."""
+"""What the trained ear and denoiser sample, as motion alone: seams, seeds, silence, length."""
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from vasa_cli import pipeline
 from vasa_cli.audio import Audio, load_audio
 from vasa_cli.config import RenderOptions
 from vasa_cli.diffusion import WINDOW
 from vasa_cli.motion import Motion
+from vasa_cli.motion_figures import blinks, drift, read_face, turn_per_frame
 from vasa_cli.pipeline import Renderer
 
 QUICK = RenderOptions(num_steps=2, guidance_audio=0.0)
@@ -33,8 +36,11 @@ def stacked(motion: Motion) -> np.ndarray:
 
 @pytest.mark.parametrize("order", [1, 2])
 def test_seams_between_windows_are_no_faster_than_other_frames(
-    renderer: Renderer, speech: Audio, order: int
+    renderer: Renderer, speech: Audio, order: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # what the sound shuts at once is no seam, wherever it falls
+    monkeypatch.setattr(pipeline, "articulate", lambda motion, phones: motion)
+    monkeypatch.setattr(pipeline, "rest_in_silence", lambda motion, silence: motion)
     long = replace(speech, samples=np.tile(speech.samples, 6)[: 16 * 2 * 16000])
     motion = stacked(renderer.sample_motion(long, QUICK)) / renderer.models.motion_spread.numpy()
     change = np.abs(np.diff(motion, n=order, axis=0))
@@ -55,3 +61,34 @@ def test_one_seed_gives_one_motion_and_another_seed_another(
     )
     assert np.array_equal(first, again)
     assert np.abs(first - other).max() > 0.5
+
+
+def test_in_silence_the_mouth_rests_and_the_face_lives(renderer: Renderer, speech: Audio) -> None:
+    silent = replace(speech, samples=np.zeros(60 * 16000, np.int16))
+    resting = read_face(renderer.sample_motion(silent, QUICK), renderer.models.geometry)
+    talking = read_face(renderer.sample_motion(speech, QUICK), renderer.models.geometry)
+    assert np.percentile(resting.opening, 95) < 0.1 * np.percentile(talking.opening, 95)
+    assert len(blinks(resting.eyes, resting.fps)) >= 2
+    assert turn_per_frame(resting.angles) > 0.02
+
+
+def resident_mb() -> float:
+    """Memory that this process holds now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096 / 1e6
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_ten_minutes_neither_drift_nor_fill_the_memory(renderer: Renderer, speech: Audio) -> None:
+    long = replace(speech, samples=np.resize(speech.samples, 600 * 16000))
+    held: dict[int, float] = {}
+
+    def note(done: int, total: int) -> None:
+        held[done] = resident_mb()
+
+    motion = renderer.sample_motion(long, replace(QUICK, num_steps=1), note)
+    assert len(motion) == 15000
+    assert max(held.values()) - held[20 * WINDOW] < 40  # the motion itself is 3 MB
+    found = drift(motion.head_pose)
+    assert found["trend"] < 1.0 and found["spread"] < 1.5

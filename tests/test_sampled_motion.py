@@ -41,12 +41,17 @@ def test_seams_between_windows_are_no_faster_than_other_frames(
     # what the sound shuts at once is no seam, wherever it falls
     monkeypatch.setattr(pipeline, "articulate", lambda motion, phones: motion)
     monkeypatch.setattr(pipeline, "rest_in_silence", lambda motion, silence: motion)
-    long = replace(speech, samples=np.tile(speech.samples, 6)[: 16 * 2 * 16000])
-    motion = stacked(renderer.sample_motion(long, QUICK)) / renderer.models.motion_spread.numpy()
-    change = np.abs(np.diff(motion, n=order, axis=0))
-    across = np.arange(len(change)) % WINDOW
-    seam = (across == WINDOW - 1) | ((across == WINDOW - 2) & (order == 2))
+    long = replace(speech, samples=np.resize(speech.samples, 32 * 16000))
+    spread = renderer.models.motion_spread.numpy()
+    # blinks are rare: with the seams of one seed alone, a single one that lies on a seam decides
+    changes = [
+        np.abs(np.diff(stacked(renderer.sample_motion(long, replace(QUICK, seed=s))), order, 0))
+        for s in range(4)
+    ]
+    across = np.arange(len(changes[0])) % WINDOW
+    seam = across >= WINDOW - order
     after = (across < 10) & ~seam
+    change = np.mean(changes, 0) / spread
     for columns in (slice(0, 3), slice(3, 6), slice(6, 8), slice(8, 10), slice(10, 12)):
         usual = change[:, columns][~seam].mean()
         assert change[:, columns][seam].mean() <= usual

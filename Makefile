@@ -15,7 +15,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 REGRESS = $(BIN)/vasa batch examples/regress/jobs.jsonl --size 256 --provenance off \
 	-o "out/regress/{id}.mp4" --force
 
-.PHONY: install demo test lint types regress regress-golden workers wheel clean teacher
+.PHONY: install demo test lint types regress regress-golden bench workers wheel clean teacher
 
 # Installs what is asked for whenever it is called; the others only see that something is installed.
 install:
@@ -63,6 +63,10 @@ regress: $(STAMP)
 	$(REGRESS)
 	$(BIN)/vasa compare examples/regress/golden out/regress $(REGRESS_LIMITS) \
 		--diff out/regress/diff.png --junit out/regress/report.xml
+
+# How fast this machine renders, into out/bench; let nothing else run meanwhile.
+bench: $(STAMP)
+	$(BIN)/vasa bench examples/portrait.jpg examples/speech.wav --seconds 10 --seconds 30 -o out/bench
 
 # After a change that is meant to be seen: renders the list and makes that the golden one.
 regress-golden: $(STAMP)

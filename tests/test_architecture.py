@@ -20,6 +20,7 @@ LAYERS = {
     "dub": 4,
     "edit": 4,
     "batch": 4,
+    "bench": 4,
     "training": 4,
     "evaluate": 4,
     "evaluate_motion": 4,

@@ -26,6 +26,7 @@ COMMANDS = {
     "plot": "vasa_cli.cli.plot:plot",
     "batch": "vasa_cli.cli.batch:batch",
     "compare": "vasa_cli.cli.compare:compare",
+    "bench": "vasa_cli.cli.bench:bench",
     "evaluate": "vasa_cli.cli.evaluate:evaluate",
     "verify": "vasa_cli.cli.verify:verify",
     "keys": "vasa_cli.cli.keys:keys",

@@ -1,0 +1,72 @@
+"""What is drawn fast against what is drawn plainly: in float32, every map enlarged by PyTorch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from vasa_cli.config import RenderOptions
+from vasa_cli.geometry import N_DYNAMICS, N_HEAD_POSE
+from vasa_cli.loading import build
+from vasa_cli.models import fields
+from vasa_cli.models.decoder import Decoder
+from vasa_cli.models.moved import MotionField
+from vasa_cli.motion import LIDS, MOUTH_OPEN, Motion, perform
+from vasa_cli.pipeline import Renderer
+from vasa_cli.placement import place
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+LEAST_PSNR = 45.0
+
+
+def plainly_moved(photo: Tensor, field: MotionField) -> Tensor:
+    """The whole moved photo, with each map enlarged before maps are multiplied."""
+    side = photo.shape[-1]
+    maps = torch.cat([field.flow, field.fill, field.hidden], 1)
+    maps = F.interpolate(maps, size=(side, side), mode="bilinear", align_corners=False)
+    where = fields.pixel_grid(side) + maps[:, :2].permute(0, 2, 3, 1)
+    moved = F.grid_sample(photo, where, align_corners=False, padding_mode="border")
+    return moved + (maps[:, 2:5] - moved) * maps[:, 5:]
+
+
+def speaking(n_frames: int) -> Motion:
+    """A head that turns and nods while the mouth opens and the lids shut."""
+    phase = np.linspace(0, 2 * np.pi, n_frames)
+    pose, dynamics = np.zeros((n_frames, N_HEAD_POSE)), np.zeros((n_frames, N_DYNAMICS))
+    pose[:, 0], pose[:, 1], pose[:, 2] = 8 * np.sin(phase), 4 * np.cos(phase), 3 * np.sin(phase)
+    dynamics[:, MOUTH_OPEN] = 1.5 * (1 - np.cos(phase))
+    dynamics[:, list(LIDS)] = -np.sin(phase)[:, None] ** 2
+    return Motion(pose, dynamics)
+
+
+@pytest.mark.parametrize("name", ["portrait.jpg", "hopper.jpg"])
+def test_fast_frames_are_the_plain_ones(name: str) -> None:
+    renderer, options, motion = Renderer(device="cpu"), RenderOptions(size=256), speaking(10)
+    portrait = renderer.read_portrait(EXAMPLES / name, options)
+    placement = place(portrait.picture, portrait.window, options)
+    fast = np.stack(list(renderer.draw(portrait, motion, placement)))
+
+    plain, _ = build("decoder", Decoder, renderer.weights_dir, torch.device("cpu"))
+    assert next(plain.motion.parameters()).dtype == torch.float32 and not plain.bf16
+    points = perform(motion, portrait.code, renderer.models.geometry)
+    points = placement.window.to_crop(portrait.window.from_crop(points))
+    targets = torch.from_numpy(points).float()
+    with torch.inference_mode():
+        seen = renderer.look(portrait, placement).expand(len(motion))
+        moved = plain.move(seen, targets)
+        frames = plainly_moved(seen.photo, moved)
+        for painted in (
+            *plain.paint_eyes(seen, targets, moved),
+            plain.paint_mouth(seen, targets, moved),
+        ):
+            painted.put(frames)
+    levels = frames.add(1).mul(127.5).clamp(0, 255).permute(0, 2, 3, 1).numpy()
+    error = np.square(fast - levels).mean((1, 2, 3))
+    assert (10 * np.log10(255**2 / error)).min() > LEAST_PSNR
+    moves = np.square(levels[0] - levels[3]).mean()
+    assert 10 * np.log10(255**2 / moves) < 35  # the frames are not simply the same

@@ -73,6 +73,15 @@ def test_a_mouth_that_shuts_at_every_bilabial_is_seen_to() -> None:
     assert closures(never, said) == pytest.approx([0.5, 0.5])
 
 
+def test_open_vowels_are_looked_at_in_their_middle() -> None:
+    said = labels("bilabial", "open", "bilabial")
+    opening = np.zeros(15)
+    opening[6:9] = 0.1  # the vowel is in frames 5 to 9: its neighbours shut its ends
+    assert openings_at_vowels(face(opening), said) == pytest.approx([1])
+    opening[7] = 0.01
+    assert openings_at_vowels(face(opening), said) == pytest.approx([0.1])
+
+
 def test_a_closure_a_frame_late_counts_and_two_frames_late_does_not() -> None:
     said = labels("open", "bilabial", "open")
     opening = np.full(15, 0.1)

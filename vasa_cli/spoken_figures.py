@@ -59,7 +59,8 @@ def closures(face: Face, labels: np.ndarray) -> np.ndarray:
 
 def openings_at_vowels(face: Face, labels: np.ndarray) -> np.ndarray:
     """The same in the middle of each open vowel: what a mouth that never opens would not show."""
-    found = [face.opening[frames(face, run)].min() for run in runs(labels, OPEN)]
+    middles = [(a + b) // 2 for a, b in runs(labels, OPEN)]  # its ends belong to its neighbours
+    found = [face.opening[frames(face, (k, k + 1))].min() for k in middles]
     return np.array(found) / max(float(face.opening.max()), 1e-9)
 
 

@@ -44,8 +44,8 @@ def test_f_and_v_leave_a_slit() -> None:
 
 
 def test_a_guess_closes_nothing_and_half_a_guess_closes_half() -> None:
-    guessed = closures(spoken(30, "bilabial", 20, 26, sure=0.2), CLOSES_LIPS, 30)
-    half = closures(spoken(30, "bilabial", 20, 26, sure=0.425), CLOSES_LIPS, 30)
+    guessed = closures(spoken(30, "bilabial", 20, 26, sure=0.4), CLOSES_LIPS, 30)
+    half = closures(spoken(30, "bilabial", 20, 26, sure=0.625), CLOSES_LIPS, 30)
     assert guessed.max() == 0
     assert half.max() == pytest.approx(0.5)
 

@@ -15,7 +15,7 @@ from vasa_cli.models.audio_encoder import CLASSES, CLOSES_LIPS, LIP_TO_TEETH
 from vasa_cli.motion import MOUTH_OPEN, Motion
 
 # posterior from which a closure is suspected, and at which it is sure
-SUSPECTED, SURE = 0.25, 0.6
+SUSPECTED, SURE = 0.45, 0.8
 # how much of the opening a class takes away
 CLOSURES = {CLOSES_LIPS: 1.0, LIP_TO_TEETH: 0.65}
 

@@ -1,7 +1,8 @@
 """A renderer that takes no time and needs no weights, for workers in other processes.
 
 What a job does is written in its photo: "good", "no face", "crash", "memory once", "die", "die
-once" or "slow". Its video is a text that follows from inputs and options alone.
+once", "slow", or "both", which waits until two workers have started. Its video is a text that
+follows from inputs and options alone.
 """
 
 from __future__ import annotations
@@ -36,6 +37,16 @@ class FakeFactory:
             os.kill(os.getpid(), signal.SIGKILL)
         note(notes, "loaded", f"{os.getpid()} {self.threads} {os.environ.get('OMP_NUM_THREADS')}")
         return FakeRenderer(notes)
+
+
+@dataclass(frozen=True)
+class LeavingFactory:
+    """Makes a renderer that is told to end once more while it goes, and notes that it went."""
+
+    folder: Path
+
+    def __call__(self) -> FakeRenderer:
+        return LeavingRenderer(self.folder)
 
 
 class FakeRenderer:
@@ -102,6 +113,18 @@ class FakeRenderer:
             os.kill(os.getpid(), signal.SIGKILL)
         if what == "slow" and first:
             time.sleep(SLOW_S)
+        until_s = time.monotonic() + SLOW_S
+        while what == "both" and len(read_notes(self.notes.parent, "loaded")) < 2:
+            if time.monotonic() > until_s:
+                raise ValueError("the other worker did not start")
+            time.sleep(0.02)
+
+
+class LeavingRenderer(FakeRenderer):
+    def __del__(self) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.1)
+        note(self.notes, "went", "tidily")
 
 
 def note(folder: Path, name: str, line: str) -> None:

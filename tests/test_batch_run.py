@@ -16,8 +16,9 @@ from click.testing import CliRunner, Result
 
 from tests.batch_lot import Lot, make_lot, write_sound
 from tests.conftest import run_vasa
-from tests.fake_renderer import FakeFactory, read_notes
+from tests.fake_renderer import FakeFactory, LeavingFactory, read_notes
 from vasa_cli.batch import ledger
+from vasa_cli.batch.local import LocalPool
 from vasa_cli.cli.main import main
 
 KINDS = ("good", "no face", "missing", "silent", "duplicate", "memory once", "die once")
@@ -45,7 +46,7 @@ def counts(plain: dict[str, Any]) -> tuple[int, int, int, int]:
     return plain["n_done"], plain["n_skipped"], plain["n_failed"], plain["n_rest"]
 
 
-def until(happened: Callable[[], bool], seconds: float = 20.0) -> None:
+def until(happened: Callable[[], bool], seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while not happened():
         assert time.monotonic() < end, "did not happen in time"
@@ -250,7 +251,10 @@ def test_two_workers_share_the_threads_and_load_and_encode_once(
     for version in range(2):
         lot.photo(f"good, {version}", f"p{version}")
     jobs = [{"id": str(n), "photo": f"p{n % 2}.png"} for n in range(12)]
-    summary(lot, lot.manifest(jobs), "--workers", 2)
+    lot.photo("both")
+    write_sound(lot.folder / "long.wav", 9.0)  # goes first
+    wait = {"id": "wait", "photo": "both.png", "audio": "long.wav"}
+    summary(lot, lot.manifest([wait, *jobs]), "--workers", 2)
     assert [threads for _, *threads in lot.loaded()] == [["4", "4"], ["4", "4"]]
     encoded = Counter(line.split()[1] for line in read_notes(lot.weights_dir, "encoded"))
     # The last jobs may go to the worker that is idle first, which then encodes the portrait too.
@@ -464,6 +468,13 @@ def test_ctrl_c_ends_workers_and_puts_their_jobs_back(lot: Lot) -> None:
     assert lot.sidecar("a")["status"] == "waiting"
     assert not any(_is_alive(int(pid)) for pid, *_ in lot.loaded())
     assert lot.litter() == []
+
+
+def test_a_worker_that_ends_cleans_up_undisturbed(tmp_path: Path) -> None:
+    pool = LocalPool(LeavingFactory(tmp_path), n_workers=1, threads=1)
+    until(lambda: any(event.ready for event in pool.wait(1.0)))
+    pool.close()
+    assert (tmp_path / "went").read_text() == "tidily\n"
 
 
 def _n_running(lot: Lot) -> int:

@@ -123,19 +123,26 @@ def _serve(
     """A worker's life."""
     os.environ.update(environment)  # nothing heavy is imported yet
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears Ctrl-C and sends SIGTERM
-    signal.signal(signal.SIGTERM, _interrupt)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    # The other end is closed when the parent is gone.
-    with contextlib.suppress(KeyboardInterrupt, EOFError, OSError):
-        try:
-            worker = Worker(factory)
-        except Exception as error:
-            connection.send(explain(error))
-            return
-        connection.send(_READY)
-        while True:
-            task = connection.recv()
-            connection.send(worker.run(task))
+    try:
+        signal.signal(signal.SIGTERM, _interrupt)
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+        _work(connection, factory)
+    except (KeyboardInterrupt, EOFError, OSError):
+        # The parent has had enough, or is gone. The worker's temporary files are removed when this
+        # block ends: undisturbed.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _work(connection: Connection, factory: RendererFactory) -> None:
+    """Does task after task until the connection ends."""
+    try:
+        worker = Worker(factory)
+    except Exception as error:
+        connection.send(explain(error))
+        return
+    connection.send(_READY)
+    while True:
+        connection.send(worker.run(connection.recv()))
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

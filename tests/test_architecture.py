@@ -27,6 +27,8 @@ LAYERS = {
     "compare": 4,
     "models": 2,
     "config": 1,
+    "control_values": 1,
+    "timeline": 1,
     "errors": 1,
 }
 PARTS = 3

@@ -14,10 +14,12 @@ import click
 import pytest
 
 from vasa_cli.batch.jobs import Job, ManifestError, read_manifest, take_shard
+from vasa_cli.batch.ledger import options_json
 from vasa_cli.cli.batch import run
 from vasa_cli.cli.batch_options import OPTION_FIELDS, RENDER_PARAMS, OptionFlags
 from vasa_cli.config import RenderOptions
 from vasa_cli.errors import UsageError
+from vasa_cli.timeline import load_timeline
 
 CONTEXT = click.Context(run)
 DEFAULTS = vars(RenderOptions())
@@ -60,6 +62,18 @@ VALUES = [
     ("steps", 25, "num_steps", 25),
     ("guidance-audio", 0, "guidance_audio", 0.0),
     ("motion", "talk.safetensors", "motion", Path("/in/talk.safetensors")),
+    ("gaze", [10, -5], "gaze", (10.0, -5.0)),
+    ("gaze", "up", "gaze", (0.0, 12.0)),
+    ("gaze-wander", 0, "gaze_wander", 0.0),
+    ("distance", 1.2, "distance", 1.2),
+    ("emotion", {"happy": 0.4, "sad": 0.3}, "emotion", (("happy", 0.4), ("sad", 0.3))),
+    ("emotion", "happy:0.4", "emotion", (("happy", 0.4),)),
+    ("pose", [1, 2, 3], "pose", (1.0, 2.0, 3.0)),
+    ("pose_offset", "1,2,3", "pose_offset", (1.0, 2.0, 3.0)),
+    ("head-motion", 0.5, "head_motion", 0.5),
+    ("expression", 1.5, "expression", 1.5),
+    ("blink", 0, "blink", 0.0),
+    ("still", True, "still", True),
     ("watermark", False, "watermark", False),
     ("ingredient", True, "ingredient", True),
     ("provenance", "off", "provenance", "off"),
@@ -86,6 +100,27 @@ def test_every_option_of_render_can_be_a_key() -> None:
     assert {param.name for param in RENDER_PARAMS} == OPTION_FIELDS
     fields = {field.name for field in dataclasses.fields(RenderOptions)}
     assert OPTION_FIELDS == fields - {"force"}
+
+
+def test_a_timeline_lies_beside_the_list_and_its_content_counts(tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    path.write_text('{"blink": [{"time": 1, "value": 0}]}')
+
+    def jobs() -> list[Job]:
+        reader = OptionFlags(CONTEXT, DEFAULTS, folder=str(tmp_path))
+        content = line(timeline="t.json").encode()
+        return read_manifest(content, source="x.jsonl", folder=str(tmp_path), reader=reader)
+
+    (job,) = jobs()
+    assert job.options.timeline == load_timeline(path)
+    before = options_json(job.options)
+    path.write_text('{"blink": [{"time": 1, "value": 2}]}')
+    assert options_json(jobs()[0].options) != before  # so that the job is done again
+    path.write_text('{"blink": [{"time": 1, "value": 9}]}')
+    with pytest.raises(ManifestError) as caught:
+        jobs()
+    assert "timeline: timeline" in str(caught.value.faults[0])
+    assert "blink at 1 s: 9 is not in the range" in str(caught.value.faults[0])
 
 
 def test_csv_and_json_lines_give_the_same_jobs() -> None:

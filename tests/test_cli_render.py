@@ -13,6 +13,7 @@ import pytest
 
 from tests.conftest import LibraryCall, run_vasa as run
 from vasa_cli.config import RenderOptions, RenderResult
+from vasa_cli.timeline import load_timeline
 
 
 def test_without_options_the_defaults_reach_the_library(
@@ -39,6 +40,18 @@ OPTIONS: list[tuple[list[str], str, Any]] = [
     (["--steps", "25"], "num_steps", 25),
     (["--guidance-audio", "0"], "guidance_audio", 0.0),
     (["--motion", __file__], "motion", Path(__file__)),
+    (["--gaze", "10,-5"], "gaze", (10.0, -5.0)),
+    (["--gaze", "-10,5"], "gaze", (-10.0, 5.0)),
+    (["--gaze", "left"], "gaze", (-20.0, 0.0)),
+    (["--gaze-wander", "0"], "gaze_wander", 0.0),
+    (["--distance", "0.8"], "distance", 0.8),
+    (["--emotion", "happy:0.4,sad:0.3"], "emotion", (("happy", 0.4), ("sad", 0.3))),
+    (["--pose", "1,2,3"], "pose", (1.0, 2.0, 3.0)),
+    (["--pose-offset", "-1,0,4"], "pose_offset", (-1.0, 0.0, 4.0)),
+    (["--head-motion", "0.5"], "head_motion", 0.5),
+    (["--expression", "1.5"], "expression", 1.5),
+    (["--blink", "0"], "blink", 0.0),
+    (["--still"], "still", True),
     (["--no-watermark"], "watermark", False),
     (["--provenance", "off"], "provenance", "off"),
     (["--label", "AI-generated"], "label", "AI-generated"),
@@ -57,7 +70,8 @@ def test_each_option_sets_its_field_and_no_other(
 
 
 def test_every_field_of_the_options_can_be_set() -> None:
-    signature = {"certificate", "private_key", "ingredient"}  # see the tests below
+    # see the tests below
+    signature = {"certificate", "private_key", "ingredient", "timeline"}
     assert {field for _, field, _ in OPTIONS} | signature == {
         field.name for field in dataclasses.fields(RenderOptions)
     }
@@ -72,6 +86,20 @@ def test_certificate_key_and_ingredient_reach_the_library(
     expected = RenderOptions(certificate=Path("a.pem"), private_key=Path("b.key"), ingredient=True)
     assert call.options == expected
     assert seen == [expected]  # looked at before torch loads
+
+
+def test_a_timeline_is_read_before_the_library_loads(
+    call: LibraryCall, files: tuple[Path, Path], tmp_path: Path
+) -> None:
+    path = tmp_path / "controls.json"
+    path.write_text('{"gaze": [{"time": 2.0, "value": "left"}]}')
+    assert run("render", *files, "--timeline", path).exit_code == 0
+    assert call.options == RenderOptions(timeline=load_timeline(path))
+    call.loaded = None
+    path.write_text('{"gaze": [{"time": 2.0, "value": "away"}]}')
+    result = run("render", *files, "--timeline", path, "--force")
+    assert (result.exit_code, call.loaded) == (3, None)
+    assert "gaze at 2 s: 'away' cannot be read" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -176,6 +204,12 @@ def test_frame_rates_are_exact(
         (["--motion", "m", "--seed", "1", "--steps", "9"], "--motion --seed, --steps would change"),
         (["--steps", "0"], "0 is not in the range x>=1"),
         (["--guidance-audio", "inf"], "inf is no finite number"),
+        (["--gaze", "60,0"], "yaw 60 is not in the range -40 to 40"),
+        (["--gaze", "away"], "give two angles as 10,-5"),
+        (["--distance", "3"], "3 is not in the range 0.5 to 2"),
+        (["--emotion", "glad"], "'glad' is no emotion; choose from neutral"),
+        (["--pose", "0,40,0"], "pitch 40 is not in the range -30 to 30"),
+        (["--blink", "nan"], "nan is not in the range 0 to 3"),
     ],
 )
 def test_values_out_of_range_are_misuse(

@@ -95,7 +95,8 @@ def scene(monkeypatch: pytest.MonkeyPatch, fake_weights_dir: Path, tmp_path: Pat
 
     monkeypatch.setenv("VASA_WEIGHTS", str(fake_weights_dir))
     monkeypatch.setenv("VASA_KEYS", str(tmp_path / "no-keys"))
-    models = SimpleNamespace(reader=seen, device=torch.device("cpu"))
+    unused = {"geometry": None, "emotions": None}  # no control is asked for
+    models = SimpleNamespace(reader=seen, device=torch.device("cpu"), **unused)
     monkeypatch.setattr(pipeline, "load_models", lambda folder, device: models)
     monkeypatch.setattr(pipeline.Renderer, "sample_motion", still)
     monkeypatch.setattr(pipeline.Renderer, "draw", lambda *given: seen.draw(*given))

@@ -7,7 +7,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Callable
 
+from vasa_cli.control_values import READERS, Emotion, Gaze, Pose
 from vasa_cli.errors import UsageError
+from vasa_cli.timeline import Timeline, load_timeline
 
 SAMPLE_RATE = 16_000  # Hz, of all sound inside vasa
 MOTION_FPS = 25  # frames a second of all motion inside vasa
@@ -30,7 +32,52 @@ PROVENANCE_MODES = ("off", "auto", "required")
 
 
 @dataclass(frozen=True, kw_only=True)
-class RenderOptions:
+class Controls:
+    """What head, eyes and face do beyond what the speech makes them do; see `vasa_cli.controls`.
+
+    Values may be given as they are typed after the options ("left", "happy:0.7"), and are kept as
+    plain numbers. Angles are degrees as the viewer sees them: right, up and clockwise positive.
+    """
+
+    # yaw, pitch of the eyes in the camera's frame; (0, 0) looks into it, None as the speech has it
+    gaze: Gaze | None = None
+    gaze_wander: float = 1.0  # how far the eyes stray from where they aim; 0 holds them still
+    distance: float = 1.0  # of the person: 1 as in the photo, less is nearer
+    emotion: Emotion = ()  # names and strengths
+    pose: Pose | None = None  # yaw, pitch, roll around which the head is held
+    pose_offset: Pose = (0.0, 0.0, 0.0)  # added to the head's own
+    head_motion: float = 1.0  # scale of the head's movement
+    expression: float = 1.0  # scale of the face's movement, lips included; gaze and blinks not
+    blink: float = 1.0  # blinks for each one that there would be
+    still: bool = False  # head and eyes stay as in the photo, but for what is asked here
+    timeline: Timeline | None = None  # keyframes of any of these; a path is read
+
+    def __post_init__(self) -> None:
+        """Turns what was typed into numbers, and refuses what is out of range.
+
+        Raises:
+            UsageError: naming the control and its range.
+            InputError: the timeline's file cannot be used.
+        """
+        for name, read in READERS.items():
+            given = getattr(self, name)
+            if given is None and name in ("gaze", "pose"):
+                continue
+            try:
+                object.__setattr__(self, name, read(given))
+            except ValueError as error:
+                raise UsageError(f"{name} {error}") from None
+        if isinstance(self.timeline, (str, Path)):
+            object.__setattr__(self, "timeline", load_timeline(Path(self.timeline)))
+
+    @property
+    def asked(self) -> bool:
+        """Whether any control differs from its default."""
+        return any(getattr(self, name) != default for name, default in vars(Controls()).items())
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderOptions(Controls):
     """How one video is rendered; every default of `vasa render` stands here and nowhere else."""
 
     size: int = 512  # pixels, of the square or of the whole photo's longer side
@@ -59,7 +106,9 @@ class RenderOptions:
 
         Raises:
             UsageError: an option outside its range, or two that exclude each other.
+            InputError: the timeline's file cannot be used.
         """
+        super().__post_init__()
         for name, (low, high) in (("size", SIZE_RANGE), ("fps", FPS_RANGE), ("crf", CRF_RANGE)):
             if not low <= getattr(self, name) <= high:
                 raise UsageError(f"{name} {getattr(self, name)} is not in {low} to {high}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Callable, TypeVar
+from typing import Callable, Mapping, TypeVar
 
 import numpy as np
 import torch
@@ -12,6 +12,8 @@ from torch import Tensor, nn
 
 from vasa_cli.arkit import SHAPES, ArkitMap
 from vasa_cli.config import N_LANDMARKS
+from vasa_cli.control_values import EMOTIONS
+from vasa_cli.emotion import Emotions
 from vasa_cli.errors import UsageError, WeightsError
 from vasa_cli.face import FaceReader
 from vasa_cli.geometry import N_DYNAMICS, N_HEAD_POSE, N_IDENTITY, Geometry
@@ -32,6 +34,11 @@ GEOMETRY_SHAPES = {
     "dynamics_limit": (2, N_DYNAMICS),
 }
 GEOMETRY_FIELDS = tuple(GEOMETRY_SHAPES)
+EMOTION_SHAPES = {
+    "dynamics": (len(EMOTIONS), N_DYNAMICS),
+    "head": (len(EMOTIONS), 3),
+    "tempo": (len(EMOTIONS),),
+}
 SCALE_FIELDS = ("spread", "style_mean", "style_spread")
 
 
@@ -44,6 +51,7 @@ class Models:
     ear: SpeechReader
     denoiser: Denoiser
     motion_spread: Tensor  # (D,) what one unit of sampled motion is
+    emotions: Emotions
     decoder: Decoder
     device: torch.device
 
@@ -100,14 +108,29 @@ def load_geometry(weights_dir: Path) -> Geometry:
 
     Raises: WeightsError when the file is not whole.
     """
-    tensors, _ = load_weights("geometry", weights_dir=weights_dir)
-    for field, shape in GEOMETRY_SHAPES.items():
+    return Geometry(**_arrays("geometry", GEOMETRY_SHAPES, weights_dir))
+
+
+def load_emotions(weights_dir: Path) -> Emotions:
+    """What each emotion adds.
+
+    Raises: WeightsError when the file is not whole.
+    """
+    return Emotions(**_arrays("emotions", EMOTION_SHAPES, weights_dir))
+
+
+def _arrays(
+    name: str, shapes: Mapping[str, tuple[int, ...]], weights_dir: Path
+) -> dict[str, np.ndarray]:
+    """What a file without a network holds, in double precision."""
+    tensors, _ = load_weights(name, weights_dir=weights_dir)
+    for field, shape in shapes.items():
         if field not in tensors:
-            raise _other_version("geometry", weights_dir, f"{field} is missing")
+            raise _other_version(name, weights_dir, f"{field} is missing")
         if tensors[field].shape != shape:
             seen = f"{field} is {tuple(tensors[field].shape)}, not {shape}"
-            raise _other_version("geometry", weights_dir, seen)
-    return Geometry(*(tensors[f].numpy().astype(np.float64) for f in GEOMETRY_FIELDS))
+            raise _other_version(name, weights_dir, seen)
+    return {field: tensors[field].numpy().astype(np.float64) for field in shapes}
 
 
 def load_arkit(weights_dir: Path) -> ArkitMap:
@@ -160,6 +183,7 @@ def load_models(weights_dir: Path | None, device: torch.device) -> Models:
         SpeechReader(ear, device),
         denoiser,
         spread.float(),
+        load_emotions(folder),
         decoder,
         device,
     )

@@ -24,6 +24,7 @@ from vasa_cli.config import (
     RenderOptions,
     RenderResult,
 )
+from vasa_cli.controls import apply_controls
 from vasa_cli.errors import InputError, UsageError
 from vasa_cli.face import Detection, FaceReader, Window, cut_square, to_pixels, to_tensor
 from vasa_cli.geometry import N_DYNAMICS, N_HEAD_POSE, FaceCode
@@ -104,7 +105,15 @@ class Renderer:
         audio = load_audio(speech, max_seconds=options.preview_s)
         n_frames = frame_count(len(audio.samples), audio.sample_rate, options.fps)
         recording, warnings = self.find_motion(audio, options, tell)
-        warnings = portrait.warnings + sound_warnings(audio) + warnings
+        motion, limits = apply_controls(
+            recording.motion.resample(options.fps, n_frames),
+            options,
+            code=portrait.code,
+            geometry=self.models.geometry,
+            emotions=self.models.emotions,
+            seed=recording.seed or 0,
+        )
+        warnings = portrait.warnings + sound_warnings(audio) + warnings + limits
         del audio  # 115 MB an hour
         placement = place(portrait.picture, portrait.window, options)
         marks = frame_marks(placement, options)
@@ -121,7 +130,6 @@ class Renderer:
             threads=1,  # x264's choices follow from their number; one keeps up with the networks
             finish=stamp.finish,
         ) as writer:
-            motion = recording.motion.resample(options.fps, n_frames)
             for frame in self.draw(portrait, motion, placement, marks):
                 digest.update(frame.data)
                 writer.write(frame)

@@ -20,7 +20,16 @@ if TYPE_CHECKING:
 
 FORMAT = 1  # of the manifest and of the header in each file
 MANIFEST_NAME = "manifest.json"
-WEIGHTS_NAMES = ("detector", "encoder", "geometry", "arkit", "audio_encoder", "motion", "decoder")
+WEIGHTS_NAMES = (
+    "detector",
+    "encoder",
+    "geometry",
+    "arkit",
+    "audio_encoder",
+    "motion",
+    "emotions",
+    "decoder",
+)
 MEASURING_NAMES = ("capp",)  # networks that no render needs; a folder may lack them
 PACKAGE_DIR = Path(__file__).resolve().parent
 

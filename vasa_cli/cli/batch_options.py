@@ -13,7 +13,7 @@ from vasa_cli.batch import storage
 from vasa_cli.cli.render import build_options
 from vasa_cli.cli.render import render as render_command
 from vasa_cli.config import RenderOptions
-from vasa_cli.errors import UsageError
+from vasa_cli.errors import UsageError, VasaError
 
 OPTION_FIELDS = {field.name for field in dataclasses.fields(RenderOptions)} - {"force"}
 RENDER_PARAMS = [param for param in render_command.params if param.name in OPTION_FIELDS]
@@ -37,10 +37,14 @@ class OptionFlags:
         for name, value in values.items():
             param = self._params[name]
             try:
+                if getattr(param.type, "reads_file", False) and isinstance(value, str):
+                    value = storage.resolve(value, self._folder)
                 converted = param.process_value(self._ctx, _as_typed(value, param))
                 fields[str(param.name)] = _from(self._folder, converted)
             except click.UsageError as error:
                 faults.append(f"{name}: {error.message}")
+            except VasaError as error:  # of a file that the value names
+                faults.append(f"{name}: {error}")
         try:
             options = build_options(**fields)
             if options.label is not None:
@@ -65,6 +69,8 @@ def _as_typed(value: Any, param: click.Parameter) -> Any:
         return ",".join(map(str, value))
     if isinstance(value, list):
         return [str(one) for one in value]
+    if isinstance(value, dict) and param.name == "emotion":
+        return ",".join(f"{name}:{strength}" for name, strength in value.items())
     if isinstance(value, dict):
         raise click.UsageError("an object; give a number or a text")
     return [str(value)] if param.multiple else str(value)

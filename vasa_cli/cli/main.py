@@ -25,6 +25,7 @@ COMMANDS = {
     "motion": "vasa_cli.cli.motion:motion",
     "plot": "vasa_cli.cli.plot:plot",
     "batch": "vasa_cli.cli.batch:batch",
+    "timeline": "vasa_cli.cli.timeline:timeline",
     "compare": "vasa_cli.cli.compare:compare",
     "bench": "vasa_cli.cli.bench:bench",
     "evaluate": "vasa_cli.cli.evaluate:evaluate",

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from vasa_cli.cli.control_options import control_fields, control_options
 from vasa_cli.cli.progress import progress_bar
 from vasa_cli.config import (
     CRF_RANGE,
@@ -188,6 +189,7 @@ PATH = click.Path(path_type=Path)
     default=DEFAULTS.motion,
     help="Perform this motion file, as of `vasa motion`, instead of sampling from the sound.",
 )
+@control_options
 @click.option(
     "--watermark/--no-watermark",
     default=DEFAULTS.watermark,
@@ -261,6 +263,7 @@ def render(
     as_json: bool,
     quiet: bool,
     weights_dir: Path | None,
+    **controls: Any,
 ) -> None:
     """Make the portrait PHOTO speak what is said in SPEECH.
 
@@ -286,6 +289,7 @@ def render(
         private_key=private_key,
         ingredient=ingredient,
         force=force,
+        **controls,
     )
     from vasa_cli.video import default_output
 
@@ -321,7 +325,7 @@ def build_options(**fields: Any) -> RenderOptions:
             f"with --motion {', '.join(map(flags.__getitem__, idle))} would change nothing;"
             " give one or the other"
         )
-    return RenderOptions(**fields)
+    return RenderOptions(**control_fields(fields))
 
 
 def check_files(

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Callable
 
 import click
 
+from vasa_cli.cli.train_emotions import emotions
+
 if TYPE_CHECKING:
     from vasa_cli.geometry import Geometry
     from vasa_cli.training.motion_data import Take
@@ -84,12 +86,12 @@ def keep(
     tell(f"wrote {output / (name + '.safetensors')}")
 
 
-@click.group(epilog="\b\nExample:\n  vasa train encoder --data clips/ --minutes 25")
+@click.group(commands=[emotions], epilog="\b\nExample:\n  vasa train encoder --data clips/")
 def train() -> None:
     """Train the networks on your own clips and portraits.
 
-    The order is prepare, geometry (which cuts the crops), arkit, then detector, encoder, decoder,
-    audio-encoder, motion, capp.
+    The order is prepare, geometry (which cuts the crops), arkit, emotions, then detector, encoder,
+    decoder, audio-encoder, motion, capp.
     """
 
 

@@ -1,0 +1,57 @@
+"""Emotions: what each adds to face, head and tempo, learned by `vasa train emotions`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vasa_cli.control_values import EMOTIONS
+from vasa_cli.geometry import EXPLICIT
+from vasa_cli.motion import LIDS, MOUTH_OPEN
+
+NEUTRAL = EMOTIONS.index("neutral")
+GAZE_COLUMNS = (EXPLICIT.index("gaze_yaw"), EXPLICIT.index("gaze_pitch"))
+# What no emotion takes from the photo: where it looks, its lids, and lips that meet.
+KEPT = (*GAZE_COLUMNS, *LIDS, MOUTH_OPEN)
+
+
+@dataclass(frozen=True)
+class Emotions:
+    """Each emotion at full strength, by its place in EMOTIONS; neutral is noughts."""
+
+    dynamics: np.ndarray  # (8, N_DYNAMICS) added to the face; gaze and mouth opening are nought
+    head: np.ndarray  # (8, 3) degrees of yaw, pitch, roll added to the head
+    tempo: np.ndarray  # (8,) how much and how fast the head moves, 1 as without
+
+    def face(self, strengths: np.ndarray, rest: np.ndarray) -> np.ndarray:
+        """What is added to a face, (T, N_DYNAMICS).
+
+        Neutral takes back what the photo's own expression adds to rest. Any other emotion takes
+        back what of it says the contrary: who is to look sad has to stop smiling.
+
+        Args: strengths (T, 8); rest (N_DYNAMICS,) what the photo does when it says nothing.
+        """
+        own = rest.copy()
+        own[list(KEPT)] = 0.0
+        size = np.square(self.dynamics).sum(1)
+        contrary = -(self.dynamics @ own) / np.where(size > 0, size, 1.0)  # (8,)
+        directions = self.dynamics * (1 + np.clip(contrary, 0, 1))[:, None]
+        directions[NEUTRAL] = -own
+        return strengths @ directions
+
+    def head_offset(self, strengths: np.ndarray) -> np.ndarray:
+        """Degrees (T, 3) added to the head, for strengths (T, 8)."""
+        return strengths @ self.head
+
+    def head_tempo(self, strengths: np.ndarray) -> np.ndarray:
+        """Factor (T,) on the head's movement, for strengths (T, 8)."""
+        return 1 + strengths @ (self.tempo - 1)
+
+
+def strengths_of(mix: tuple[tuple[str, float], ...]) -> np.ndarray:
+    """A mix of names and strengths as (8,)."""
+    found = np.zeros(len(EMOTIONS))
+    for name, strength in mix:
+        found[EMOTIONS.index(name)] = strength
+    return found

@@ -18,6 +18,7 @@ LAYERS = {
     "marked_video": 4,
     "animate": 4,
     "dub": 4,
+    "refilm": 4,
     "edit": 4,
     "batch": 4,
     "bench": 4,

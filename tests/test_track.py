@@ -164,5 +164,17 @@ def test_no_face_at_all_is_told() -> None:
         follow(nothing(9, SIDE), name="talk.mp4")
 
 
+def test_a_face_that_the_tracker_doubts_is_taken_where_the_search_finds_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def never(self: DiscReader, pictures: torch.Tensor, points: torch.Tensor) -> np.ndarray:
+        return np.zeros(len(points), bool)
+
+    monkeypatch.setattr(DiscReader, "sees", never)
+    found, reader = follow([scene((30 + k, 40, RED)) for k in range(5)])
+    assert found.found.all() and reader.n_searches == 5
+    assert np.abs(middles(found)[:, 0] - np.arange(30, 35)).max() < 1
+
+
 def test_one_frame_is_a_film() -> None:
     assert len(follow([scene((30, 40, RED))])[0].found) == 1

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn.functional import avg_pool2d
+from torch.nn.functional import interpolate
 
 from vasa_cli.geometry import CROP_FACE_HEIGHT, CROP_ORIGIN_Y, LIPS, FaceCode, Geometry, align
 from vasa_cli.models import detector as detector_model
@@ -40,7 +40,8 @@ REGION_SIDE = 512
 REGION_EXTENT = 2.4  # its side in face heights
 # A face that is followed: pixels in which the detector must see it where it is thought to be, and
 # the score it must give, which is less than for a stranger's.
-SEEN_SIDE, SEEN_SCORE = 128, 0.35
+SEEN_SIDE, SEEN_SCORE = 256, 0.35
+SEEN_EXTENT = 2.0  # of what it is shown, in face heights: it sees faces of that size best
 SEEN_NEAR, SEEN_SIZE = 0.35, 1.6  # how far off, in face heights, and as a ratio either way
 N_PASSES = 3  # of the whole-face regressor, each on a better-placed square
 
@@ -188,13 +189,16 @@ class FaceReader:
 
         The regressor puts points everywhere, also where there is no face.
 
-        Args: pictures (B, 3, S, S) of one face each, S a multiple of SEEN_SIDE; points (B, 478, 3)
-            in their [-1, 1].
+        Args: pictures (B, 3, S, S) of one face each, REGION_EXTENT face heights wide; points (B,
+            478, 3) in their [-1, 1].
         """
-        small = avg_pool2d(pictures, pictures.shape[-1] // SEEN_SIDE)
-        boxes = decode_boxes(self.detector(channels_last(small)).cpu(), threshold=SEEN_SCORE)
-        middle = (points[:, :468, :2].mean(1) + 1) / 2 * SEEN_SIDE
-        height = (points[:, 10, :2] - points[:, 152, :2]).norm(dim=-1) / 2 * SEEN_SIDE
+        margin = round(pictures.shape[-1] * (1 - SEEN_EXTENT / REGION_EXTENT) / 2)
+        inner = pictures[..., margin:-margin, margin:-margin]
+        small = channels_last(interpolate(inner, size=(SEEN_SIDE, SEEN_SIDE), mode="area"))
+        boxes = decode_boxes(self.detector(small).cpu(), threshold=SEEN_SCORE)
+        unit = SEEN_SIDE / 2 * REGION_EXTENT / SEEN_EXTENT  # pixels
+        middle = points[:, :468, :2].mean(1) * unit + SEEN_SIDE / 2
+        height = (points[:, 10, :2] - points[:, 152, :2]).norm(dim=-1) * unit
         seen = []
         for found, where, size in zip(boxes, middle, height.clamp_min(1e-6)):
             near = (found[:, :2] - where).norm(dim=1) < SEEN_NEAR * size

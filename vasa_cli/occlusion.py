@@ -1,9 +1,10 @@
 """Frames in which something passes before the mouth: a hand, a cup, a microphone.
 
-A thumbnail of the lower face, laid straight by eyes and nose, is compared with those of the other
-frames in which the head is held alike. Skin, chin and beard around the mouth look the same in most
-of them; where many pixels do not, something else is there. The mouth itself is not looked at, since
-it changes all the time.
+A thumbnail of the lower face, laid straight by eyes and nose, is compared with those of other
+frames. Skin, chin and beard around the mouth look the same in most frames in which the head is held
+alike; where many pixels do not, something else is there. The mouth changes all the time, but it has
+looked much as it does before: where it is unlike itself in all other frames, it is not to be seen.
+A smooth patch in just the colour of the skin is missed.
 """
 
 from __future__ import annotations
@@ -22,8 +23,12 @@ ALIKE_DEG = 6.0  # heads that are turned by less from each other are compared
 LEAST_ALIKE = 12  # frames to compare with; where there are fewer, all are
 SPREAD = 3.0  # median deviations by which a pixel may differ
 TOLERANCE = 14.0  # of 255, by which it may differ anyway
-HIDDEN_SHARE = 0.16  # share of pixels that differ from which on something is there
-MOUTH = (0.0, -0.05, 0.64, 0.42)  # middle and half axes of what is not looked at, in the square
+HIDDEN_SHARE = 0.10  # share of pixels that differ from which on something is there
+MOUTH = (0.0, -0.05, 0.64, 0.42)  # middle and half axes of the mouth in the square
+EXEMPLARS = 48  # frames, spread over a shot, that a mouth is compared with
+FRIENDS = 5  # of these must look like it: a few may be hidden ones themselves
+APART = 12  # frames that such a friend is away at least
+UNLIKE, UNLIKE_LEVELS = 6.0, 8.0  # median deviations, and levels of 255, beyond what is usual
 AROUND = 2  # frames before and after a hidden one that are taken as hidden too
 
 
@@ -55,8 +60,8 @@ def hidden(lower_faces: np.ndarray, angles_deg: np.ndarray, found: np.ndarray) -
     Args: lower_faces (T, SIDE, SIDE, 3) of one shot; angles_deg (T, 2) yaw and pitch; found (T,),
         the frames that show the face at all.
     """
-    shares = differing(lower_faces, angles_deg, found)
-    covered = shares > HIDDEN_SHARE
+    covered = differing(lower_faces, angles_deg, found) > HIDDEN_SHARE
+    covered |= unlike_itself(lower_faces, found)
     if covered.any():
         reach = np.ones(2 * AROUND + 1)
         covered = np.convolve(covered, reach, mode="same") > 0
@@ -84,6 +89,24 @@ def differing(lower_faces: np.ndarray, angles_deg: np.ndarray, found: np.ndarray
         unlike = (np.abs(pixels[here] - usual) > SPREAD * 1.48 * spread + TOLERANCE).any(-1)
         shares[known[here]] = unlike.mean(1)
     return shares
+
+
+def unlike_itself(lower_faces: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """In which frames the mouth looks like that of no other frame, (T,)."""
+    strange = np.zeros(len(lower_faces), bool)
+    known = np.flatnonzero(found)
+    if len(known) < FRIENDS + 2 * APART:
+        return strange
+    mouths = lower_faces[known][:, _mouth_mask()].astype(np.float32)  # (K, P, 3)
+    chosen = np.linspace(0, len(known) - 1, min(EXEMPLARS, len(known))).astype(int)
+    distance = np.stack([np.abs(mouths - mouths[k]).mean((1, 2)) for k in chosen], 1)  # (K, E)
+    distance[np.abs(known[:, None] - known[chosen]) < APART] = np.inf
+    friends = min(FRIENDS, len(chosen) - 1)
+    nearest = np.partition(distance, friends - 1, axis=1)[:, friends - 1]
+    usual = np.median(nearest)
+    spread = 1.48 * np.median(np.abs(nearest - usual))
+    strange[known] = nearest > usual + UNLIKE * spread + UNLIKE_LEVELS
+    return strange
 
 
 def _mouth_mask() -> np.ndarray:

@@ -143,11 +143,15 @@ class _Tracker:
             self.last, self.gone, self.since_search = None, None, SEARCH_EVERY
         self.repeated += [frame.repeated for frame in frames]
         while frames:
-            if self.last is None and not self._search(frames[0].image):
+            searched = self.last is None
+            if searched and not self._search(frames[0].image):
                 self._append(None)
                 frames = frames[1:]
                 continue
             n_held = self._follow([frame.image for frame in frames])
+            if n_held == 0 and searched:  # the search is surer than the look at what it found
+                self._append(self.last)
+                n_held = 1
             frames = frames[n_held:]
             if frames:  # lost in the first of them: search it at once
                 self.gone, self.last, self.since_search = self.last, None, SEARCH_EVERY
@@ -214,14 +218,24 @@ class _Tracker:
             if float(moved.max()) < SETTLED:
                 break
         points = self.reader.refine(pictures, points)
-        held = self.reader.sees(pictures, points)
-        n_held = len(images) if held.all() else int(held.argmin())
+        n_held = self._count_held(pictures, points)
         pixels = points.numpy().astype(np.float64) * half + [place.x, place.y, 0.0]
         lower_faces = occlusion.thumbnails(pictures, points)
         for k in range(n_held):
             self._append(pixels[k], lower_faces[k])
             self.last = pixels[k]
         return n_held
+
+    def _count_held(self, pictures: torch.Tensor, points: torch.Tensor) -> int:
+        """In how many of some frames the face is held, from the first on.
+
+        Two are looked at; where it is gone in one of them, all are.
+        """
+        looked_at = sorted({len(points) // 2, len(points) - 1})
+        if self.reader.sees(pictures[looked_at], points[looked_at]).all():
+            return len(points)
+        held = self.reader.sees(pictures, points)
+        return len(points) if held.all() else int(held.argmin())
 
 
 def place_of(points: np.ndarray) -> Detection:

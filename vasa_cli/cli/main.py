@@ -22,6 +22,8 @@ COMMANDS = {
     "doctor": "vasa_cli.cli.doctor:doctor",
     "weights": "vasa_cli.cli.weights:weights",
     "extract": "vasa_cli.cli.extract:extract",
+    "animate": "vasa_cli.cli.animate:animate",
+    "dub": "vasa_cli.cli.dub:dub",
     "motion": "vasa_cli.cli.motion:motion",
     "plot": "vasa_cli.cli.plot:plot",
     "batch": "vasa_cli.cli.batch:batch",

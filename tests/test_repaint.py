@@ -1,0 +1,100 @@
+"""Masks and squares of filmed frames: what may change, and that nothing else does."""
+
+from __future__ import annotations
+
+from typing import Callable
+
+import numpy as np
+import pytest
+
+from vasa_cli.geometry import Geometry
+from vasa_cli.loading import load_geometry
+from vasa_cli.repaint import (
+    LARGEST_SIDE,
+    Square,
+    blend,
+    eyes_mask,
+    face_mask,
+    head_mask,
+    lower_face_mask,
+    square_around,
+)
+from vasa_cli.weights import find_weights_dir
+
+Mask = Callable[..., np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def face() -> np.ndarray:
+    """The mean face, 100 pixels high, in the middle of 200x200 pixels."""
+    geometry: Geometry = load_geometry(find_weights_dir())
+    return geometry.mean * 100 + [100, 90, 0]
+
+
+SQUARE = Square(0, 0, 200, 200)
+
+
+def at(mask: np.ndarray, point: np.ndarray) -> float:
+    return float(mask[round(point[1]), round(point[0])])
+
+
+def test_masks_hold_what_they_are_for_and_nothing_far_off(face: np.ndarray) -> None:
+    lower, whole, eyes = (m(SQUARE, face) for m in (lower_face_mask, face_mask, eyes_mask))
+    mouth, chin, iris, brow, nose = (face[k] for k in (13, 152, 468, 105, 4))
+    assert at(lower, mouth) > 0.98 and at(lower, chin) > 0.9
+    assert at(lower, iris) == at(lower, nose) == at(lower, brow) == 0
+    assert at(eyes, iris) > 0.98 and at(eyes, mouth) == at(eyes, nose) == 0
+    assert all(at(whole, point) > 0.9 for point in (mouth, iris, nose))
+    for mask in (lower, whole, eyes):
+        assert mask.shape == (200, 200) and mask.min() == 0 and mask.max() <= 1
+        assert not mask[:30].any() and not mask[:, :40].any() and not mask[170:].any()
+
+
+def test_edges_are_soft(face: np.ndarray) -> None:
+    for mask in (m(SQUARE, face) for m in (lower_face_mask, face_mask, eyes_mask)):
+        assert np.abs(np.diff(mask, axis=0)).max() < 0.35
+
+
+@pytest.mark.parametrize("mask", [lower_face_mask, face_mask, eyes_mask])
+def test_a_mask_of_two_faces_holds_both(face: np.ndarray, mask: Mask) -> None:
+    lower = face + [0, 8, 0]
+    both = mask(SQUARE, face, lower)
+    assert (both >= mask(SQUARE, face) - 0.05).all()
+    assert (both >= mask(SQUARE, lower) - 0.05).all()
+
+
+def test_shut_eyes_have_a_mask_too(face: np.ndarray) -> None:
+    shut = face.copy()
+    for k in (*range(155, 162), 144, 145, 153, 154, 163, 246, 7):
+        shut[k, 1] = face[33, 1]
+    assert at(eyes_mask(SQUARE, shut), face[468]) > 0.9
+
+
+def test_beyond_the_mask_no_bit_changes(face: np.ndarray) -> None:
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (150, 180, 3), np.uint8)
+    square = Square(-20, 10, 200, 200)  # part of it lies beside the picture
+    mask = lower_face_mask(square, face + [-20, 10, 0])
+    new = rng.integers(0, 256, (200, 200, 3), np.uint8)
+    result = blend(image, new, mask, square)
+    shown = np.zeros((150, 180))
+    shown[10:] = mask[:140, 20:]
+    assert np.array_equal(result[shown == 0], image[shown == 0])
+    assert np.array_equal(result[shown == 1], new[:140, 20:][shown[10:] == 1])
+    assert (result != image).any() and image.flags.writeable
+
+
+def test_a_square_beside_the_picture_changes_nothing() -> None:
+    image = np.zeros((50, 50, 3), np.uint8)
+    new = np.full((64, 64, 3), 255, np.uint8)
+    result = blend(image, new, np.ones((64, 64)), Square(80, 80, 64, 64))
+    assert not result.any() and result is not image
+
+
+def test_squares_lie_on_whole_pixels_and_are_drawn_as_they_are() -> None:
+    square = square_around(100.4, 90.6, 60.2)
+    assert (square.left, square.top, square.shown, square.side) == (40, 31, 120, 120)
+    assert (square.window.x, square.window.y, square.window.half) == (100, 91, 60)
+    assert square_around(900, 900, 800).side == LARGEST_SIDE
+    assert square_around(900, 900, 10).side == 64
+    assert head_mask(square).shape == (120, 120) and not head_mask(square)[0, 0] > 0.01

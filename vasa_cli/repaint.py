@@ -1,0 +1,192 @@
+"""Filmed frames in which one face is moved: only what has to change is drawn anew.
+
+Every frame is its own photo: the decoder takes it with the points that were read in it to the
+points that are wanted, and what it draws is blended into the frame where a mask says so. Beyond the
+mask the frame keeps its every bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFilter
+
+from vasa_cli.face import Window, cut_square, to_pixels, to_tensor
+from vasa_cli.models.decoder import Decoder
+from vasa_cli.models.fields import EYE_OUTLINES
+from vasa_cli.placement import soft_edge
+
+LARGEST_SIDE = 1024  # pixels at which a face is drawn at most
+SMALLEST_SIDE = 64
+MASK_STEP = 4  # pixels of the drawn square for one of a mask
+# Outline of the lower face: jaw from ear to ear, back over the cheeks and under the nose.
+JAW = (
+    *(132, 58, 172, 136, 150, 149, 176, 148, 152),
+    *(377, 400, 378, 379, 365, 397, 288, 361),
+)
+UNDER_NOSE = (425, 327, 2, 98, 205)
+FACE_OVAL = (
+    *(10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 377),
+    *(152, 148, 176, 149, 150, 136, 172, 58, 132, 93, 234, 127, 162, 21, 54, 103, 67, 109),
+)
+JAW_MARGIN = 1.10  # the jaw's outline from the nose, so that the cheeks' edge moves with it
+BELOW_CHIN = 0.11  # face heights added under the chin: its edge and shadow must not stay behind
+FACE_MARGIN = 1.06
+# Half axes of the oval around an eye, of those of its outline: lids and their shadow are in it.
+EYE_WIDTH, EYE_MARGIN = 1.4, 2.2
+EYE_HEIGHT = 0.24  # at least so high, of the distance between the eyes' outer corners
+SOFTNESS = {"lower": 0.035, "face": 0.05, "eyes": 0.02}  # of a mask's edge, in face heights
+
+
+@dataclass(frozen=True)
+class Square:
+    """Whole pixels of a film's picture in which a face is drawn."""
+
+    left: int
+    top: int
+    shown: int  # pixels, side in the picture
+    side: int  # pixels at which it is drawn
+
+    @property
+    def window(self) -> Window:
+        """The same square as the decoder's window."""
+        half = self.shown / 2
+        return Window(self.left + half, self.top + half, half)
+
+
+def square_around(x: float, y: float, half: float) -> Square:
+    """The square of whole pixels around a head, drawn pixel for pixel where that is not too many.
+
+    Args: its middle and half side in pixels.
+    """
+    shown = max(SMALLEST_SIDE // 2, 2 * round(half))
+    side = min(max(shown, SMALLEST_SIDE), LARGEST_SIDE)
+    return Square(round(x - shown / 2), round(y - shown / 2), shown, side)
+
+
+@torch.inference_mode()
+def draw(
+    decoder: Decoder,
+    device: torch.device,
+    images: list[np.ndarray],
+    squares: list[Square],
+    sources: np.ndarray,
+    targets: np.ndarray,
+) -> list[np.ndarray]:
+    """What each square of frames (H, W, 3) shows once its face has moved: (shown, shown, 3) uint8.
+
+    Args: squares, all of one `side`; sources and targets (B, 478, 3), points read and points wanted
+        in pixels of the picture.
+    """
+    side = squares[0].side
+    photos = np.stack([cut_square(im, sq.window, side) for im, sq in zip(images, squares)])
+    here, there = (
+        torch.from_numpy(
+            np.stack([sq.window.to_crop(p) for sq, p in zip(squares, points.astype(np.float64))])
+        )
+        .float()
+        .to(device)
+        for points in (sources, targets)
+    )
+    pixels = to_pixels(decoder.compose(decoder.look(to_tensor(photos, device), here), there))
+    found = []
+    for square, shown in zip(pixels, (s.shown for s in squares)):
+        if shown != side:
+            size = (shown, shown)
+            square = np.asarray(Image.fromarray(square).resize(size, Image.Resampling.LANCZOS))
+        found.append(square)
+    return found
+
+
+def blend(image: np.ndarray, drawn: np.ndarray, mask: np.ndarray, square: Square) -> np.ndarray:
+    """A copy of a frame (H, W, 3), what was drawn (s, s, 3) blended in by a mask (s, s) 0 to 1.
+
+    Where the mask is 0 no bit changes.
+    """
+    height, width = image.shape[:2]
+    rows = slice(max(0, square.top), min(height, square.top + square.shown))
+    columns = slice(max(0, square.left), min(width, square.left + square.shown))
+    if rows.start >= rows.stop or columns.start >= columns.stop:
+        return image.copy()
+    inside = (
+        slice(rows.start - square.top, rows.stop - square.top),
+        slice(columns.start - square.left, columns.stop - square.left),
+    )
+    result = image.copy()
+    behind = image[rows, columns].astype(np.float32)
+    share = mask[inside][..., None]
+    result[rows, columns] = np.rint(behind + (drawn[inside] - behind) * share).astype(np.uint8)
+    return result
+
+
+def lower_face_mask(square: Square, *points: np.ndarray) -> np.ndarray:
+    """Mouth, jaw and chin of faces (478, 3) in pixels, all of them: (shown, shown), 0 to 1."""
+    outlines = []
+    for face in points:
+        jaw = _about(face[list(JAW), :2], face[2, :2], JAW_MARGIN)
+        down = face[152, :2] - face[10, :2]  # as long as the face is high
+        low = (jaw - face[2, :2]) @ down / max(float(down @ down), 1e-6)  # share of that height
+        deepest = max(float(low.max()), 1e-6)
+        jaw = jaw + np.outer(np.clip(low / deepest, 0, 1) * BELOW_CHIN, down)
+        outlines.append(np.concatenate([jaw, face[list(UNDER_NOSE), :2]]))
+    return _mask(square, outlines, SOFTNESS["lower"] * _height(points[0]))
+
+
+def face_mask(square: Square, *points: np.ndarray) -> np.ndarray:
+    """The whole face inside its oval, of all faces (478, 3) in pixels: (shown, shown)."""
+    outlines = [
+        _about(face[list(FACE_OVAL), :2], face[[33, 263, 152], :2].mean(0), FACE_MARGIN)
+        for face in points
+    ]
+    return _mask(square, outlines, SOFTNESS["face"] * _height(points[0]))
+
+
+def eyes_mask(square: Square, *points: np.ndarray) -> np.ndarray:
+    """Both eyes with their lids, of all faces (478, 3) in pixels: (shown, shown)."""
+    outlines = []
+    turn = np.linspace(0, 2 * np.pi, 24, endpoint=False)
+    for face in points:
+        across = face[263, :2] - face[33, :2]
+        along = across / max(float(np.linalg.norm(across)), 1e-6)
+        down = np.array([-along[1], along[0]])
+        for outline in EYE_OUTLINES.values():
+            corners = face[list(outline), :2]
+            middle = corners.mean(0)
+            x, y = np.abs((corners - middle) @ along), np.abs((corners - middle) @ down)
+            # a shut eye has no height of its own
+            tall = max(float(y.max()) * EYE_MARGIN, EYE_HEIGHT / 2 * float(np.linalg.norm(across)))
+            wide = float(x.max()) * EYE_WIDTH
+            oval = np.outer(wide * np.cos(turn), along) + np.outer(tall * np.sin(turn), down)
+            outlines.append(middle + oval)
+    return _mask(square, outlines, SOFTNESS["eyes"] * _height(points[0]))
+
+
+def head_mask(square: Square) -> np.ndarray:
+    """All of the square but its soft edge, (shown, shown)."""
+    return soft_edge(square.shown)
+
+
+def _about(outline: np.ndarray, middle: np.ndarray, factor: float) -> np.ndarray:
+    return middle + (outline - middle) * factor
+
+
+def _height(face: np.ndarray) -> float:
+    return float(np.linalg.norm(face[10] - face[152]))
+
+
+def _mask(square: Square, outlines: list[np.ndarray], softness_px: float) -> np.ndarray:
+    """Filled outlines (n, 2) in pixels, their edge soft inwards: exactly 0 from a margin on."""
+    side = max(16, round(square.shown / MASK_STEP))
+    scale = side / square.shown
+    plain = Image.new("L", (side, side), 0)
+    pen = ImageDraw.Draw(plain)
+    for outline in outlines:
+        inside = (outline - [square.left, square.top]) * scale
+        pen.polygon([(float(x), float(y)) for x, y in inside], fill=255)
+    soft = plain.filter(ImageFilter.GaussianBlur(max(0.8, softness_px * scale)))
+    whole = soft.resize((square.shown, square.shown), Image.Resampling.BILINEAR)
+    # half of full lies on the outline: the ramp begins there
+    ramp = np.clip((np.asarray(whole, np.float32) / 255 - 0.5) * 2, 0, 1)
+    return ramp * ramp * (3 - 2 * ramp)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from vasa_cli.geometry import Geometry
 from vasa_cli.loading import load_geometry
@@ -90,7 +91,7 @@ def test_a_square_lands_where_it_was_cut_from(geometry: Geometry) -> None:
     points, frame, other = face_points(geometry), picture(256), picture(256, seed=1)
     patch = fields.mouth_patch(points, 0.6)
     laid, share = frame.clone(), torch.ones(1, 1, 192, 192)
-    patch.put(laid, patch.cut(other, 192), share)
+    patch.put(laid, torch.cat([patch.cut(other, 192), share], 1))
     middle = patch.cut(laid, 32)[..., 4:28, 4:28]
     assert (middle - patch.cut(other, 32)[..., 4:28, 4:28]).abs().mean() < 0.01
     assert torch.equal(laid[..., :40, :], frame[..., :40, :])  # far from the mouth: untouched
@@ -98,10 +99,36 @@ def test_a_square_lands_where_it_was_cut_from(geometry: Geometry) -> None:
 
 def test_a_square_with_no_share_leaves_the_frame_alone(geometry: Geometry) -> None:
     points, frame = face_points(geometry), picture(256)
-    nothing = torch.zeros(1, 1, 128, 128)
+    drawn = torch.cat([torch.rand(1, 3, 128, 128), torch.zeros(1, 1, 128, 128)], 1)
     laid = frame.clone()
-    fields.mouth_patch(points, 0.6).put(laid, nothing.expand(-1, 3, -1, -1), nothing)
+    fields.mouth_patch(points, 0.6).put(laid, drawn)
     assert torch.equal(laid, frame)
+
+
+def test_a_squares_change_is_added_at_any_size(geometry: Geometry) -> None:
+    points, frame = face_points(geometry), picture(256)
+    patch = fields.mouth_patch(points, 0.6)
+    laid = frame.clone()
+    patch.put(laid, torch.zeros(1, 4, 64, 64), torch.full((1, 3, 96, 96), 0.25))
+    added = patch.cut(laid - frame, 16)[..., 2:14, 2:14]  # beyond, it fades into nothing
+    assert torch.allclose(added, torch.full_like(added, 0.25), atol=1e-5)
+
+
+def test_unshuffled_places_and_maps_are_as_pixel_unshuffle_orders_them(geometry: Geometry) -> None:
+    patch, photo = fields.mouth_patch(face_points(geometry, yaw_deg=5), 0.6), picture(64)
+    plain = F.pixel_unshuffle(F.grid_sample(photo, patch.grid(32), align_corners=False), 2)
+    found = F.grid_sample(photo, fields.unshuffled(patch.affine, 32), align_corners=False)
+    assert torch.allclose(found.view_as(plain), plain, atol=1e-5)
+    maps = torch.randn(2, 3, 6, 6)
+    large = F.interpolate(maps, scale_factor=2.0, mode="bilinear", align_corners=False)
+    found = fields.unshuffled_double(maps).view(2, 12, 6, 6)
+    assert torch.allclose(found, F.pixel_unshuffle(large, 2), atol=1e-6)
+
+
+def test_places_of_a_square_are_pytorchs_own_grid(geometry: Geometry) -> None:
+    patch = fields.eye_patch(face_points(geometry, yaw_deg=5), "right", 0.4)
+    grid = F.affine_grid(patch.affine, [1, 1, 20, 20], align_corners=False)
+    assert torch.allclose(patch.grid(20), grid, atol=1e-6)
 
 
 @pytest.mark.parametrize("side", [96, 128, 200])

@@ -9,7 +9,16 @@ import pytest
 import torch
 from PIL import Image, ImageFilter, ImageOps
 
-from vasa_cli.face import Detection, FaceReader, Window, cut_square, tile_starts, without_doubles
+from vasa_cli.face import (
+    Detection,
+    FaceReader,
+    Window,
+    cut_square,
+    tile_starts,
+    to_pixels,
+    to_tensor,
+    without_doubles,
+)
 from vasa_cli.loading import build, load_geometry
 from vasa_cli.models.detector import FaceDetector
 from vasa_cli.models.encoder import FaceEncoder
@@ -147,3 +156,16 @@ def test_cutting_beyond_the_picture_repeats_its_edge() -> None:
 def test_cutting_at_the_pictures_own_scale_changes_nothing() -> None:
     image = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
     assert np.array_equal(cut_square(image, Window(32.0, 32.0, 16.0), 32), image[16:48, 16:48])
+
+
+def test_pixels_become_tensors_and_the_same_pixels_again() -> None:
+    pixels = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1).repeat(3, 3)
+    pixels = np.concatenate([pixels, pixels[:, ::-1]])
+    again = to_pixels(to_tensor(pixels, torch.device("cpu")))
+    assert again.flags.c_contiguous and np.array_equal(again, pixels)
+
+
+def test_what_is_beyond_black_and_white_is_cut_and_the_nearest_level_taken() -> None:
+    values = torch.tensor([-1.5, -1.0, 0.4 / 127.5 - 1, 0.6 / 127.5 - 1, 1.0, 1.5])
+    found = to_pixels(values.view(1, 1, 1, 6).repeat(1, 3, 1, 1))
+    assert found[0, 0, :, 0].tolist() == [0, 0, 0, 1, 255, 255]

@@ -42,8 +42,8 @@ def face(geometry: Geometry, **dynamics: float) -> Tensor:
 
 def painted_by(shape: layers.Shape, colour: tuple[float, ...], photo: Tensor, mask: Tensor) -> None:
     """Colour a photo where a square's mask (1, 1, s, s) is 1."""
-    drawn = torch.tensor(colour)[None, :, None, None] * mask
-    shape.patch.put(photo, drawn, mask)
+    drawn = torch.tensor(colour)[None, :, None, None].expand(-1, -1, *mask.shape[2:])
+    shape.patch.put(photo, torch.cat([drawn, mask], 1))
 
 
 def lips_photo(points: Tensor) -> Tensor:

@@ -157,9 +157,11 @@ class Decoder(nn.Module):
         atlases = self.teeth * ATLAS_GAIN
         teeth = [
             F.grid_sample(atlas, seat, align_corners=False)
+            .contiguous()
+            .view(len(points), -1, MOUTH_SIDE // 2, MOUTH_SIDE // 2)
             for atlas, seat in zip(atlases.expand(len(points), -1, -1, -1).chunk(2, 1), seats)
         ]
-        given = torch.cat([laid.given, F.pixel_unshuffle(torch.cat(teeth, 1), 2)], 1)
+        given = torch.cat([*laid.given, *teeth], 1)
         return paint(laid, self._run(self.mouth, given), self.mouth_window)
 
     def paint_eyes(
@@ -170,7 +172,7 @@ class Decoder(nn.Module):
             laid = [
                 lay_eye(seen.photo, own, points, field, eye) for own, eye in zip(seen.eyes, EYES)
             ]
-        out = self._run(self.eye, torch.cat([eye.given for eye in laid]))
+        out = self._run(self.eye, torch.cat([torch.cat(eye.given, 1) for eye in laid]))
         left, right = (paint(e, o, self.eye_window) for e, o in zip(laid, out.chunk(2)))
         return left, right
 

@@ -51,6 +51,38 @@ def pixel_line(side: int, device: torch.device | str = "cpu") -> Tensor:
     return (torch.arange(side, device=device) + 0.5) / side * 2 - 1
 
 
+def spread(affine: Tensor, across: Tensor, down: Tensor) -> Tensor:
+    """Where affine maps (B, 2, 3) take all pairs of x (w,) and y (h,): (B, 2, h, w)."""
+    from_x = affine[:, :, :1] * across  # (B, 2, w)
+    from_y = affine[:, :, 1:2] * down + affine[:, :, 2:]  # (B, 2, h)
+    return from_x[:, :, None] + from_y[..., None]
+
+
+def unshuffled(affine: Tensor, side: int) -> Tensor:
+    """Where affine maps (B, 2, 3) take a square's pixels, as a grid (B, 2 side, side / 2, 2).
+
+    What is sampled there, (B, C, 2 side, side / 2), is (B, 4 C, side / 2, side / 2) as it stands in
+    memory, and as `pixel_unshuffle` would order what is sampled at the square.
+    """
+    turns = pixel_line(side, affine.device).view(-1, 2).T.contiguous()  # of even and odd pixels
+    from_x = affine[:, :, :1, None] * turns  # (B, 2, 2, side / 2)
+    from_y = affine[:, :, 1:2, None] * turns + affine[:, :, 2:, None]
+    places = from_x[:, :, None, :, None] + from_y[:, :, :, None, :, None]
+    return places.flatten(2, 4).permute(0, 2, 3, 1)
+
+
+def unshuffled_double(maps: Tensor) -> Tensor:
+    """Maps (B, C, h, h) as (B, C, 4 h, h): bilinear of 2 h, in the order of `unshuffled`."""
+    padded = F.pad(maps, (1, 1, 1, 1), mode="replicate")
+    size = maps.shape[-1]
+    near = padded[..., 1:-1, :]
+    rows = [torch.lerp(near, padded[..., k : k + size, :], 0.25) for k in (0, 2)]
+    both = torch.stack(rows, 2)  # (B, C, 2, h, h + 2)
+    near = both[..., 1:-1]
+    columns = [torch.lerp(near, both[..., k : k + size], 0.25) for k in (0, 2)]
+    return torch.stack(columns, 3).flatten(2, 4)
+
+
 def warp(image: Tensor, flow: Tensor) -> Tensor:
     """Backward warp by a flow (B, 2, H, W) in units of [-1, 1], of the image's size."""
     grid = pixel_grid(image.shape[-1], image.device) + flow.permute(0, 2, 3, 1)
@@ -87,9 +119,14 @@ class Patch:
 
     affine: Tensor
 
+    def places(self, side: int) -> Tensor:
+        """Where each pixel of the square lies, (B, 2, side, side)."""
+        line = pixel_line(side, self.affine.device)
+        return spread(self.affine, line, line)
+
     def grid(self, side: int) -> Tensor:
-        """Where each pixel of the square lies, (B, side, side, 2)."""
-        return F.affine_grid(self.affine, [len(self.affine), 1, side, side], align_corners=False)
+        """The places as a grid to sample at, (B, side, side, 2)."""
+        return self.places(side).permute(0, 2, 3, 1)
 
     @property
     def half(self) -> Tensor:
@@ -119,10 +156,11 @@ class Patch:
         flat = points[..., :2] @ self.affine[:, :, :2].transpose(1, 2) + self.affine[:, None, :, 2]
         return torch.cat([flat, points[..., 2:] * self.half[:, None, None]], -1)
 
-    def put(self, frame: Tensor, drawn: Tensor, share: Tensor) -> None:
+    def put(self, frame: Tensor, drawn: Tensor, change: Tensor | None = None) -> None:
         """Lay squares into frames (B, 3, S, S), in place, around each square only.
 
-        Args: drawn (B, 3, s, s), already multiplied by its share; share (B, 1, s, s).
+        Args: drawn (B, 4, s, s), the picture and its share in the frame; change (B, 3, t, t) is
+            added to the frame then.
         """
         side = frame.shape[-1]
         inverse = torch.linalg.inv(self.affine[:, :, :2])
@@ -130,16 +168,14 @@ class Patch:
         reach = self.affine[:, :, :2].abs().sum(2)  # (B, 2) half extents along the picture's axes
         low = ((self.affine[:, :, 2] - reach + 1) / 2 * side).floor().long().clamp(0, side - 1)
         high = ((self.affine[:, :, 2] + reach + 1) / 2 * side).ceil().long().clamp(1, side)
-        line = (torch.arange(side, device=frame.device) + 0.5) / side * 2 - 1
-        both = torch.cat([drawn, share], 1)
+        line = pixel_line(side, frame.device)
         for b, ((x0, y0), (x1, y1)) in enumerate(zip(low.tolist(), high.tolist())):
-            x, y = line[x0:x1], line[y0:y1]
-            m = inverse[b]
-            grid = torch.stack(
-                [m[i, 0] * x + (m[i, 1] * y + m[i, 2])[:, None] for i in range(2)], -1
-            )
-            laid = F.grid_sample(both[b : b + 1], grid[None], align_corners=False)[0]
-            frame[b, :, y0:y1, x0:x1].mul_(1 - laid[3:]).add_(laid[:3])
+            one, here = slice(b, b + 1), frame[b : b + 1, :, y0:y1, x0:x1]
+            grid = spread(inverse[one], line[x0:x1], line[y0:y1]).permute(0, 2, 3, 1)
+            laid = F.grid_sample(drawn[one], grid, align_corners=False)
+            here.lerp_(laid[:, :3], laid[:, 3:])
+            if change is not None:
+                here.add_(F.grid_sample(change[one], grid, align_corners=False))
 
 
 def turned_square(centre: Tensor, half: Tensor, turn: Tensor, *, mirrored: bool = False) -> Patch:

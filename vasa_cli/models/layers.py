@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from vasa_cli.models import fields
 from vasa_cli.models.fields import Patch
@@ -102,6 +101,9 @@ EYES = {
 N_CURVES = 4
 N_MAPS = N_CURVES + 1  # of `maps`
 CHIN, NOSE = (152, 175, 199), (2, 97, 326)
+EDGE_REACH = 8  # of an opening's soft edge, after which less than a thousandth is left
+Part = tuple[slice, slice]  # rows and columns of a square
+WHOLE: Part = (slice(None), slice(None))
 
 
 @dataclass(frozen=True)
@@ -129,12 +131,16 @@ class Shape:
     def columns(self, side: int) -> Tensor:
         """Heights of the curves in each column, (B, N_CURVES, side)."""
         line = middles(side, self.upper)
+        if len({curve.shape[1] for curve in self.curves}) == 1:
+            return (
+                heights(torch.cat(self.curves), line).unflatten(0, (N_CURVES, -1)).transpose(0, 1)
+            )
         return torch.stack([heights(curve, line) for curve in self.curves], 1)
 
-    def opening(self, columns: Tensor) -> Tensor:
-        """1 between the inner curves, 0 beyond, (B, 1, side, side)."""
-        rows = middles(columns.shape[-1], columns)[:, None]
-        upper, lower = columns[:, 1, None], columns[:, 2, None]  # (B, 1, side)
+    def opening(self, columns: Tensor, part: Part = WHOLE) -> Tensor:
+        """1 between the inner curves, 0 beyond, (B, 1, side, side) or a part of that."""
+        rows = middles(columns.shape[-1], columns)[part[0], None]
+        upper, lower = columns[:, 1, None, part[1]], columns[:, 2, None, part[1]]
         between = torch.sigmoid((rows - upper) / EDGE) * torch.sigmoid((lower - rows) / EDGE)
         return (between * ((lower - upper) / (3 * EDGE)).clamp(0, 1))[:, None]
 
@@ -143,10 +149,10 @@ class Shape:
         rows = middles(columns.shape[-1], columns)[:, None]
         return torch.cat([torch.tanh((rows - columns[:, :, None]) * 6), opening], 1)
 
-    def iris_disk(self, side: int, radius: Tensor) -> Tensor:
-        """1 on the iris, 0 off it, (B, 1, side, side), with a radius (B,)."""
+    def iris_disk(self, side: int, radius: Tensor, part: Part = WHOLE) -> Tensor:
+        """1 on the iris, 0 off it, (B, 1, side, side) or a part of that, with a radius (B,)."""
         line = middles(side, self.iris)
-        x, y = line - self.iris[:, :1, 0], line - self.iris[:, :1, 1]  # (B, side)
+        x, y = line[part[1]] - self.iris[:, :1, 0], line[part[0]] - self.iris[:, :1, 1]
         away = (x.square()[:, None] + y.square()[:, :, None] + 1e-8).sqrt()
         return torch.sigmoid((radius[:, None, None] - away) / EDGE)[:, None]
 
@@ -181,54 +187,82 @@ def heights(knots: Tensor, line: Tensor) -> Tensor:
     return y0 + (y1 - y0) * ((line - x0) / (x1 - x0).clamp_min(1e-6)).clamp(0, 1)
 
 
+def open_part(columns: Tensor) -> Part:
+    """Rows and columns of a square outside of which openings are 0 in all frames of a batch.
+
+    Found on CPUs alone; a GPU would have to be waited for.
+    """
+    side = columns.shape[-1]
+    if columns.device.type != "cpu":
+        return WHOLE
+    upper, lower = columns[:, 1], columns[:, 2]  # (B, side)
+    is_open = lower > upper
+    across = is_open.any(0).nonzero()
+    if len(across) == 0:
+        return slice(0, 0), slice(0, 0)
+    ends = upper[is_open].amin() - EDGE_REACH * EDGE, lower[is_open].amax() + EDGE_REACH * EDGE
+    top, bottom = (min(max(round((float(end) + 1) / 2 * side), 0), side) for end in ends)
+    return slice(top, bottom), slice(int(across[0]), int(across[-1]) + 1)
+
+
 def carry(source: Tensor, driving: Tensor, side: int) -> Tensor:
     """Shifts (B, 2, side, side) that carry landmarks driving (B, K, 2) to source.
 
     Means of the landmarks' own shifts under a sum of Gaussians, which factor in x and y.
     """
     line = middles(side, driving)
-    gap = (line[None, :, None] - driving.transpose(1, 2)[:, :, None]).square()  # (B, 2, side, K)
+    gap = (line[:, None] - driving.transpose(1, 2)[:, :, None]).square()  # (B, 2, side, K)
+    near = [torch.exp(gap / (-2 * width**2)) for width, _ in KERNELS]
+    x, y = torch.cat(near, -1).unbind(1)  # (B, side, n K)
     shift = torch.cat([source - driving, torch.ones_like(source[..., :1])], -1)  # (B, K, 3)
-    total = torch.zeros(len(driving), 3, side, side, device=driving.device)
-    for width, weight in KERNELS:
-        x, y = torch.exp(gap / (-2 * width**2)).unbind(1)  # (B, side, K)
-        for c in range(3):
-            total[:, c] += weight * (y * shift[:, None, :, c]) @ x.transpose(1, 2)
+    shift = shift.transpose(1, 2).contiguous()
+    shift = torch.cat([shift * weight for _, weight in KERNELS], 2)  # (B, 3, n K)
+    rows = (y[:, None] * shift[:, :, None]).flatten(1, 2)  # (B, 3 side, n K)
+    total = (rows @ x.transpose(1, 2)).unflatten(1, (3, side))
     return total[:, :2] / total[:, 2:].clamp_min(1e-12)
 
 
-def skin_places(source: Shape, driving: Shape, side: int) -> Tensor:
-    """Where in the photo the skin of each pixel was, (B, side, side, 2) in crop units."""
-    shifts = [
+def skin_cells(source: Shape, driving: Shape) -> tuple[Tensor, Tensor]:
+    """Where in the photo the skin above and that below was, in crop units.
+
+    Returns: upper and lower, (B, 2, FLOW_SIDE, FLOW_SIDE) both.
+    """
+    affine = source.patch.affine
+    own = source.patch.places(FLOW_SIDE)
+    shifts = (
         carry(s, d, FLOW_SIDE)
         for s, d in ((source.upper, driving.upper), (source.lower, driving.lower))
-    ]
-    both = F.interpolate(torch.cat(shifts, 1), size=(side, side), mode="bilinear")
-    columns = driving.columns(side)
+    )
+    upper, lower = (own + (affine[:, :, :2] @ s.flatten(2)).view_as(own) for s in shifts)
+    return upper, lower
+
+
+def part_at_curves(upper: Tensor, lower: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
+    """Upper places above the middle of the inner curves and lower ones below it.
+
+    Args: places (B, 2, side, side) both.
+    Returns: places (B, 2, side, side), and heights below that middle (B, 1, side, side).
+    """
     middle = (columns[:, 1] + columns[:, 2]) / 2  # (B, side)
-    line = middles(side, columns)
-    above = (line[:, None] < middle[:, None])[:, None]  # (B, 1, side, side)
-    shift = torch.where(above, both[:, :2], both[:, 2:])
+    below = (middles(columns.shape[-1], columns)[:, None] - middle[:, None])[:, None]
+    return torch.where(below < 0, upper, lower), below
+
+
+def inset(source: Shape, below: Tensor) -> Tensor:
+    """How much farther from the photo's own inner edges, where it is open, skin is taken.
+
+    Args: heights below the middle of the driving curves, (B, 1, side, side).
+    Returns: shifts down the photo's square, (B, 1, side, side) in its unit.
+    """
     open_by = (source.curves[2] - source.curves[1])[..., 1].amax(1) / (3 * INSET)  # (B,)
-    away = (line[:, None] - middle[:, None])[:, None]  # (B, 1, side, side)
-    inset = away.sign() * torch.exp(-away.abs() / (2 * INSET)) * INSET
-    shift[:, 1:] += inset * open_by.clamp(0, 1)[:, None, None, None]
-    own = fields.pixel_grid(side, columns.device) + shift.permute(0, 2, 3, 1)
-    return to_crop(own, source.patch)
+    most = INSET * open_by.clamp(0, 1)[:, None, None, None]
+    return torch.exp(below.abs() / (-2 * INSET)).mul_(most).copysign(below)
 
 
-def to_crop(places: Tensor, patch: Patch) -> Tensor:
-    """Places (B, h, w, 2) in a square's unit to crop units."""
-    b, h, w = places.shape[:3]
-    flat = places.reshape(b, h * w, 2) @ patch.affine[:, :, :2].transpose(1, 2)
-    return (flat + patch.affine[:, None, :, 2]).view(b, h, w, 2)
-
-
-def teeth_places(source: Tensor, driving: Tensor, shapes: tuple[Shape, Shape], side: int) -> Tensor:
-    """Where in the photo's mouth square the skull's part behind each pixel was.
+def teeth_affine(source: Tensor, driving: Tensor, shapes: tuple[Shape, Shape]) -> Tensor:
+    """Affine maps (B, 2, 3) from the frame's mouth square to the skull's part in the photo's.
 
     Args: source and driving points (B, 478, 3), and their mouths' shapes.
-    Returns: (B, side, side, 2) in the unit of the photo's square.
     """
     scale, rotation, translation = fields.rigid_transform(driving, source)
     a_s, a_d = shapes[0].patch.affine, shapes[1].patch.affine
@@ -238,8 +272,7 @@ def teeth_places(source: Tensor, driving: Tensor, shapes: tuple[Shape, Shape], s
     centre = torch.cat([a_d[:, :, 2], depth[:, None]], 1)[..., None]  # (B, 3, 1)
     shift = (turn @ centre)[..., 0] + translation[:, :2] - a_s[:, :, 2]
     linear = inverse @ turn[:, :, :2] @ a_d[:, :, :2]
-    affine = torch.cat([linear, inverse @ shift[..., None]], 2)
-    return F.affine_grid(affine, [len(affine), 1, side, side], align_corners=False)
+    return torch.cat([linear, inverse @ shift[..., None]], 2)
 
 
 def masked_colour(picture: Tensor, mask: Tensor, otherwise: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from vasa_cli.models import fields, layers
 from vasa_cli.models.fields import Patch
 from vasa_cli.models.layers import Shape, mix
-from vasa_cli.models.moved import MotionField, sample_moved
+from vasa_cli.models.moved import MotionField
 
 EYES = ("left", "right")
 MOUTH_SIDE, EYE_SIDE = 128, 96  # pixels of the local generators
@@ -39,35 +39,45 @@ class Laid:
     """A mouth or an eye in layers, before its generator."""
 
     patch: Patch
-    warped: Tensor  # (B, 3, l, l) what the motion field alone gives there
-    layered: Tensor  # (B, 3, l, l)
-    share: Tensor  # (B, 1, l, l) of the layers in the frame
-    given: Tensor  # (B, n, s / 2, s / 2) what the generator sees
+    moved: Tensor  # (B, 12, s / 2, s / 2) what the motion field alone gives there, unshuffled
+    drawn: Tensor  # (B, 4, l, l) the layers, and their share in the frame
+    given: tuple[Tensor, ...]  # (B, n, s / 2, s / 2) each, what the generator sees
     colour: Tensor  # (B, 1, 1, 1) as the photo's own part has it
+
+    @property
+    def warped(self) -> Tensor:
+        """What the motion field alone gives, (B, 3, s, s)."""
+        return F.pixel_shuffle(self.moved, 2)
+
+    @property
+    def share(self) -> Tensor:
+        """Of the layers in the frame, (B, 1, l, l)."""
+        return self.drawn[:, 3:]
+
+    @property
+    def layered(self) -> Tensor:
+        """The layers over the moved photo, (B, 3, l, l)."""
+        below = resized(self.warped, self.drawn.shape[-1])
+        return mix(below, self.drawn[:, :3], self.share)
 
 
 @dataclass(frozen=True)
-class Painted:
+class Painted(Laid):
     """A mouth or an eye as it goes into the frame.
 
     The generator's change is added. With colours under an alpha the generator of the eyes died
     within a thousand steps (alpha 0, no gradient) and that of the mouth learned far slower.
     """
 
-    patch: Patch
-    warped: Tensor  # (B, 3, l, l)
-    layered: Tensor  # (B, 3, l, l) layers over the moved photo
-    share: Tensor  # (B, 1, l, l)
-    change: Tensor  # (B, 3, l, l), 0 at the square's border
+    change: Tensor  # (B, 3, s, s), 0 at the square's border
 
     @property
     def composed(self) -> Tensor:
-        return self.layered + self.change
+        return self.layered + resized(self.change, self.drawn.shape[-1])
 
     def put(self, frame: Tensor) -> None:
-        """Into frames (B, 3, S, S), in place."""
-        drawn = self.layered - self.warped * (1 - self.share) + self.change
-        self.patch.put(frame, drawn, self.share)
+        """Into frames (B, 3, S, S) of the moved photo, in place."""
+        self.patch.put(frame, self.drawn, self.change)
 
 
 def soft_window(side: int) -> Tensor:
@@ -139,17 +149,61 @@ def iris_radius(shape: Shape) -> Tensor:
 
 
 def lay_skin(
-    photo: Tensor, own: Own, shape: Shape, field: MotionField, side: int
+    photo: Tensor, own: Own, shape: Shape, field: MotionField, columns: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Skin in a square, (B, 3, l, l), and the layers' share (B, 1, l, l).
+
+    Where skin comes from is found on a coarse grid, as far as it is smooth.
+    """
+    side = columns.shape[-1]
+    cells = shape.patch.places(layers.FLOW_SIDE)
+    there = cells + F.grid_sample(
+        field.flow, cells.permute(0, 2, 3, 1), align_corners=False, padding_mode="border"
+    )
+    reach = shape.reach(layers.FLOW_SIDE)
+    skins = [mix(there, skin, reach) for skin in layers.skin_cells(own.shape, shape)]
+    large = fields.enlarged(torch.cat([*skins, reach], 1), side)
+    upper, lower, reach = large.split((2, 2, 1), 1)
+    places, below = layers.part_at_curves(upper, lower, columns)
+    inset = layers.inset(own.shape, below).mul_(reach)
+    places.addcmul_(own.shape.patch.affine[:, :, 1, None, None], inset)
+    grid = places.permute(0, 2, 3, 1)
+    skin = F.grid_sample(photo, grid, align_corners=False, padding_mode="border")
+    return skin, (8 * reach).clamp_(0, 1).mul_(soft_window(side).to(reach.device))
+
+
+def moved_view(photo: Tensor, shape: Shape, field: MotionField, side: int) -> Tensor:
+    """The moved photo in a square of so many pixels, unshuffled: (B, 12, side / 2, side / 2)."""
+    half, grid = side // 2, shape.patch.grid(side // 2)
+    maps = F.grid_sample(field.maps, grid, align_corners=False, padding_mode="border")
+    maps = fields.unshuffled_double(maps)  # (B, 6, 2 side, side / 2)
+    where = fields.unshuffled(shape.patch.affine, side) + maps[:, :2].permute(0, 2, 3, 1)
+    moved = F.grid_sample(photo, where, align_corners=False, padding_mode="border")
+    return torch.addcmul(maps[:, 3:], moved, maps[:, 2:3]).view(-1, 12, half, half)
+
+
+def generator_layers(
+    shape: Shape, moved: Tensor, both: Tensor, side: int
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Moved photo and skin in a square, (B, 3, side, side) both, and the layers' share."""
-    grid = shape.patch.grid(side)
-    warped = sample_moved(photo, field, grid)
-    flow = F.grid_sample(field.flow, grid, align_corners=False, padding_mode="border")
-    there = grid + flow.permute(0, 2, 3, 1)
-    reach = shape.reach(side)
-    places = mix(there, layers.skin_places(own.shape, shape, side), reach.permute(0, 2, 3, 1))
-    skin = F.grid_sample(photo, places, align_corners=False, padding_mode="border")
-    return warped, skin, (8 * reach).clamp(0, 1) * soft_window(side).to(reach.device)
+    """What a generator of so many pixels is shown of the layers over the moved photo.
+
+    Args: moved (B, 12, side / 2, side / 2); both (B, 5, l, l), the layers, their share, and how far
+        what is behind them is known.
+    Returns: picture (B, 12, side / 2, side / 2) and maps (B, N_MAPS, ...) as in `generator_view`,
+        and what is known (B, 1, ...).
+    """
+    half = side // 2
+    if both.shape[-1] > 2 * side:
+        both = resized(both, 2 * side)
+    still = fields.unshuffled(torch.eye(2, 3, device=moved.device)[None], side)
+    still = still.expand(len(moved), -1, -1, -1)
+    # bilinear, which down to half the size is as good as a mean
+    both = F.grid_sample(both, still, align_corners=False, padding_mode="border")
+    both = both.view(-1, 5, 4, half, half)
+    seen = mix(moved.unflatten(1, (3, 4)), both[:, :3], both[:, 3:4]).flatten(1, 2)
+    columns = shape.columns(half)
+    maps = shape.maps(columns, shape.opening(columns))
+    return seen, maps, both[:, 4].mean(1, keepdim=True)
 
 
 def lay_mouth(
@@ -158,35 +212,44 @@ def lay_mouth(
     """Mouths in layers, and where in the learned teeth each of the generator's pixels lies.
 
     Args: photo (B, 3, S, S), its own mouth and its points (B, 478, 3); the frames' points.
+    Returns: layers, and the places in the upper and lower teeth as grids (B, 2 s, s / 2, 2), in the
+        order of `fields.unshuffled`.
     """
     shape = mouth_shape(points)
-    side = layer_side(shape.patch, photo, MOUTH_SIDE)
-    warped, skin, share = lay_skin(photo, own, shape, field, side)
-    places = layers.teeth_places(source, points, (own.shape, shape), side)
-    shown = F.grid_sample(own.inside, places, align_corners=False, padding_mode="border")
-    inside = mix(own.behind, shown[:, :3], shown[:, 3:])
-    opening = shape.opening(shape.columns(side))
-    layered = mix(warped, mix(skin, inside, opening), share)
+    side, half = layer_side(shape.patch, photo, MOUTH_SIDE), MOUTH_SIDE // 2
+    columns = shape.columns(side)
+    skin, share = lay_skin(photo, own, shape, field, columns)
+    known = torch.zeros_like(share)
+    part = rows, across = layers.open_part(columns)
+    if rows.start != rows.stop or rows.stop is None:
+        line = fields.pixel_line(side, points.device)
+        affine = layers.teeth_affine(source, points, (own.shape, shape))
+        places = fields.spread(affine, line[across], line[rows]).permute(0, 2, 3, 1)
+        shown = F.grid_sample(own.inside, places, align_corners=False, padding_mode="border")
+        inside = mix(own.behind, shown[:, :3], shown[:, 3:])
+        opening = shape.opening(columns, part)
+        skin[:, :, rows, across].lerp_(inside, opening)
+        known[:, :, rows, across] = shown[:, 3:] * opening
+    both = torch.cat([skin, share, known], 1)
+    moved = moved_view(photo, shape, field, MOUTH_SIDE)
+    seen, outlines, known = generator_layers(shape, moved, both, MOUTH_SIDE)
     nose, chin = (
-        shape.patch.to_square(points[:, index, :2]).mean(1)[:, None, None]
-        for index in (layers.NOSE, layers.CHIN)
-    )
-    pixels = fields.pixel_grid(MOUTH_SIDE, points.device)
-    from_nose, from_chin = pixels - nose, pixels - chin  # (B, s, s, 2)
-    half = MOUTH_SIDE // 2
+        shape.patch.to_square(points[:, index, :2]).mean(1) for index in (layers.NOSE, layers.CHIN)
+    )  # (B, 2)
+    line = fields.pixel_line(half, points.device)
     maps = [
-        resized(shown[:, 3:] * opening, half),
-        *(resized(x[:, None], half) for x in from_nose.unbind(-1)),
-        resized(from_chin[..., 1][:, None], half),
+        (line - nose[:, :1])[:, None, None].expand(-1, 1, half, -1),
+        (line - nose[:, 1:])[:, None, :, None].expand(-1, 1, -1, half),
+        (line - chin[:, 1:])[:, None, :, None].expand(-1, 1, -1, half),
     ]
-    given = torch.cat([generator_view(shape, layered, MOUTH_SIDE), own.picture, *maps], 1)
-    down = torch.tensor([0.0, 1.0], device=points.device)
-    across = torch.cat([from_nose[..., :1], from_chin[..., 1:]], -1)
-    seats = (
-        (from_nose - down * TEETH_FROM_NOSE) / ATLAS_REACH,
-        (across - down * TEETH_FROM_CHIN) / ATLAS_REACH,
-    )
-    return Laid(shape.patch, warped, layered, share, given, own.colour), seats
+    given = (seen, outlines, own.picture, known, *maps)
+    still = torch.eye(2, device=points.device).expand(len(points), -1, -1) / ATLAS_REACH
+    seats = [
+        torch.cat([still, -torch.stack([nose[:, 0], y], 1)[..., None] / ATLAS_REACH], 2)
+        for y in (nose[:, 1] + TEETH_FROM_NOSE, chin[:, 1] + TEETH_FROM_CHIN)
+    ]
+    upper, lower = (fields.unshuffled(seat, MOUTH_SIDE) for seat in seats)
+    return Laid(shape.patch, moved, both[:, :4], given, own.colour), (upper, lower)
 
 
 def lay_eye(photo: Tensor, own: Own, points: Tensor, field: MotionField, eye: str) -> Laid:
@@ -195,32 +258,46 @@ def lay_eye(photo: Tensor, own: Own, points: Tensor, field: MotionField, eye: st
     Args: photo (B, 3, S, S) and its own eye; the frames' points (B, 478, 3).
     """
     shape = eye_shape(points, eye)
-    side = layer_side(shape.patch, photo, EYE_SIDE)
-    warped, skin, share = lay_skin(photo, own, shape, field, side)
-    pixels = fields.pixel_grid(side, points.device)
-    moved = (own.shape.iris[:, 0] - shape.iris[:, 0])[:, None, None]
-    both = torch.cat([pixels + moved, pixels.expand(len(points), -1, -1, -1)], 1)
-    shown = F.grid_sample(own.inside, both, align_corners=False, padding_mode="border")
-    iris, white = shown.chunk(2, 2)
-    disk = shape.iris_disk(side, iris_radius(shape))
-    ball = mix(own.behind[:, :3], white[:, :3], white[:, 4:])
-    ball = mix(ball, mix(own.behind[:, 3:], iris[:, :3], iris[:, 3:4]), disk)
-    opening = shape.opening(shape.columns(side))
-    layered = mix(warped, mix(skin, ball, opening), share)
-    half = EYE_SIDE // 2
-    known = mix(white[:, 4:], iris[:, 3:4], disk)
+    side, half = layer_side(shape.patch, photo, EYE_SIDE), EYE_SIDE // 2
+    columns = shape.columns(side)
+    skin, share = lay_skin(photo, own, shape, field, columns)
+    known = torch.zeros_like(share)
+    radius = iris_radius(shape)
+    part = rows, across = layers.open_part(columns)
+    if rows.start != rows.stop or rows.stop is None:
+        line = fields.pixel_line(side, points.device)
+        moved_by = own.shape.iris[:, 0] - shape.iris[:, 0]  # (B, 2)
+        shifts = torch.stack([moved_by, torch.zeros_like(moved_by)])[..., None]  # (2, B, 2, 1)
+        unit = torch.eye(2, device=points.device).expand(*shifts.shape[:2], -1, -1)
+        iris, white = (
+            F.grid_sample(
+                own.inside,
+                fields.spread(affine, line[across], line[rows]).permute(0, 2, 3, 1),
+                align_corners=False,
+                padding_mode="border",
+            )
+            for affine in torch.cat([unit, shifts], 3)
+        )
+        disk = shape.iris_disk(side, radius, part)
+        ball = mix(own.behind[:, :3], white[:, :3], white[:, 4:])
+        ball.lerp_(mix(own.behind[:, 3:], iris[:, :3], iris[:, 3:4]), disk)
+        opening = shape.opening(columns, part)
+        skin[:, :, rows, across].lerp_(ball, opening)
+        known[:, :, rows, across] = mix(white[:, 4:], iris[:, 3:4], disk) * opening
+    both = torch.cat([skin, share, known], 1)
+    moved = moved_view(photo, shape, field, EYE_SIDE)
+    seen, outlines, known = generator_layers(shape, moved, both, EYE_SIDE)
     maps = [
-        resized(known * opening, half),
-        resized(disk, half),
+        F.avg_pool2d(shape.iris_disk(EYE_SIDE, radius), 2),
         own.shape.iris_disk(half, iris_radius(own.shape)),
     ]
-    given = torch.cat([generator_view(shape, layered, EYE_SIDE), own.picture, *maps], 1)
-    return Laid(shape.patch, warped, layered, share, given, own.colour)
+    given = (seen, outlines, own.picture, known, *maps)
+    return Laid(shape.patch, moved, both[:, :4], given, own.colour)
 
 
 def paint(laid: Laid, out: Tensor, window: Tensor) -> Painted:
     """Layers and a generator's output (B, 12, s / 2, s / 2)."""
     change = F.pixel_shuffle(out, 2) * window
-    change = mix(change.mean(1, keepdim=True), change, laid.colour)
-    change = resized(change, laid.layered.shape[-1])
-    return Painted(laid.patch, laid.warped, laid.layered, laid.share, change)
+    if (laid.colour < 1).any():
+        change = mix(change.mean(1, keepdim=True), change, laid.colour)
+    return Painted(laid.patch, laid.moved, laid.drawn, laid.given, laid.colour, change)

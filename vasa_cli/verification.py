@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Iterator
 
+import numpy as np
+
 from vasa_cli.audio import FFmpeg, input_arguments
 from vasa_cli.certificates import INSTALL, ROOT_NAME, keys_dir
 from vasa_cli.errors import ProvenanceError
@@ -134,13 +136,23 @@ def verify(path: Path, *, anchors: tuple[Path, ...] = ()) -> Report:
         InputError: the file cannot be opened or is no video.
         ProvenanceError: an anchor cannot be read.
     """
-    n_frames = probe(path, count_frames=True).n_frames or 1
+    frames = spread_frames(path)  # refuses what is no video
     return Report(
         path=path,
         tags=read_tags(path),
         credentials=read_credentials(path, anchors=anchors),
-        watermark=detect(read_video(path, step=max(1, n_frames // N_FRAMES))),
+        watermark=detect(frames),
     )
+
+
+def spread_frames(path: Path) -> Iterator[np.ndarray]:
+    """The frames of a video in which the watermark is looked for, (H, W, 3) uint8.
+
+    Raises:
+        InputError: the file cannot be opened or is no video.
+    """
+    n_frames = probe(path, count_frames=True).n_frames or 1
+    return read_video(path, step=max(1, n_frames // N_FRAMES))
 
 
 def read_tags(path: Path) -> Tags:

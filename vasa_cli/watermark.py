@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Iterable
+from typing import Callable, Iterable
 
 import numpy as np
 from PIL import Image
@@ -99,20 +99,41 @@ def detect(frames: Iterable[np.ndarray], *, key: int = KEY) -> Detection:
     Raises:
         ValueError: there is no frame.
     """
+    return detect_each(frames, [key])[0]
+
+
+def detect_each(frames: Iterable[np.ndarray], keys: Iterable[int]) -> list[Detection]:
+    """`detect` for several keys; each costs a tenth of what the first one does.
+
+    Raises:
+        ValueError: there is no frame.
+    """
     total, n_frames = np.zeros((_FINE_GRID, _FINE_GRID), np.float32), 0
     for frame in frames:
         total += _normalised(frame)
         n_frames += 1
     if n_frames == 0:
         raise ValueError("no frame to look for a watermark in")
+    seen: dict[tuple[int, int], np.ndarray] = {}  # the phases of each part, whatever the key
+
+    def score(part: tuple[int, int], key: int) -> float:
+        if part not in seen:
+            seen[part] = _phases(total, part)
+        return _best_z(seen[part], part, key)
+
+    return [_search(score, key, n_frames) for key in keys]
+
+
+def _search(score: Callable[[tuple[int, int], int], float], key: int, n_frames: int) -> Detection:
+    """The part of the marked frame that agrees best with a key."""
     coarse = range(_LEAST_PART, _GRID + 1, _PART_STEP)
     parts = {(n_y, n_x) for n_y in coarse for n_x in coarse}
-    scores = {part: _best_z(total, part, key) for part in sorted(parts)}
+    scores = {part: score(part, key) for part in sorted(parts)}
     n_y, n_x = max(scores, key=lambda part: scores[part])
     near = {(y, x) for y in (n_y - 1, n_y, n_y + 1) for x in (n_x - 1, n_x, n_x + 1)}
     for part in sorted(near - parts):
         if max(part) <= _GRID:
-            scores[part] = _best_z(total, part, key)
+            scores[part] = score(part, key)
     best = max(scores, key=lambda part: scores[part])
     n_places = sum((_GRID - y + 1) * (_GRID - x + 1) for y, x in scores)
     z = scores[best]
@@ -215,19 +236,49 @@ def _normalised(frame: np.ndarray) -> np.ndarray:
     return normalised
 
 
-def _best_z(fine: np.ndarray, part: tuple[int, int], key: int) -> float:
-    """The best z-score, over all places, of frames that are such a part of the marked frame."""
+def _phases(fine: np.ndarray, part: tuple[int, int]) -> np.ndarray:
+    """The phase at each frequency of frames that are such a part of a frame: unit numbers."""
     n_y, n_x = part
     image = _part_matrix(n_y, _FINE_GRID) @ fine @ _part_matrix(n_x, _FINE_GRID).T  # (n_y, n_x)
-    y, x, phases = _band(key)
-    seen = np.fft.rfft2(image, (_GRID, _GRID))[y, x]
-    magnitude = np.abs(seen)
+    waves_y, waves_x = _waves()
+    # The discrete Fourier transform, of the band's frequencies only: (n_vertical, n_horizontal).
+    found = waves_y[:, :n_y].conj() @ image @ waves_x[:, :n_x].conj().T
+    magnitude = np.abs(found)
     # Static content is far stronger than the mark at the low end: whitened, every frequency counts
     # alike. Of an empty picture nothing is left.
-    unit = np.divide(seen, magnitude, out=np.zeros_like(seen), where=magnitude > 1e-9)
-    agreement = np.zeros((_GRID, _GRID // 2 + 1), np.complex128)
-    agreement[y, x] = unit.conj() * phases * _half_sample((y + x) / _GRID)
-    # A sum of cosines for each place; irfft2 divides by the samples and counts each one twice.
-    cosines = np.fft.irfft2(agreement, (_GRID, _GRID)) * (_GRID * _GRID / 2)
-    inside = cosines[: _GRID - n_y + 1, : _GRID - n_x + 1]
-    return float(inside.max() / math.sqrt(len(y) / 2))
+    return np.divide(found, magnitude, out=np.zeros_like(found), where=magnitude > 1e-4)
+
+
+def _best_z(unit: np.ndarray, part: tuple[int, int], key: int) -> float:
+    """The best z-score of a key, over all places of a part whose phases were seen."""
+    n_y, n_x = part
+    waves_y, waves_x = _waves()
+    # A sum of cosines for each place.
+    places_y, places_x = waves_y[:, : _GRID - n_y + 1], waves_x[:, : _GRID - n_x + 1]
+    cosines = (places_y.T @ (unit.conj() * _expected(key)) @ places_x).real
+    return float(cosines.max() / math.sqrt(len(_band(key)[0]) / 2)) + 0.0  # never -0.0
+
+
+@lru_cache(maxsize=1)
+def _waves() -> tuple[np.ndarray, np.ndarray]:
+    """The band's vertical and horizontal waves on the grid: complex64 of unit size.
+
+    A row a frequency, from -highest to highest and from 1 to highest cycles; a column a sample.
+    """
+    highest = BAND_CYCLES[1]
+    samples = np.arange(_GRID)
+    vertical, horizontal = np.arange(-highest, highest + 1), np.arange(1, highest + 1)
+    return tuple(
+        np.exp(2j * np.pi * (cycles[:, None] * samples % _GRID) / _GRID).astype(np.complex64)
+        for cycles in (vertical, horizontal)
+    )
+
+
+@lru_cache(maxsize=8)
+def _expected(key: int) -> np.ndarray:
+    """The phases of a key's pattern on the grid, in the layout of `_phases`; 0 outside the band."""
+    y, x, phases = _band(key)
+    highest = BAND_CYCLES[1]
+    expected = np.zeros((2 * highest + 1, highest), np.complex64)
+    expected[y + highest, x - 1] = phases * _half_sample((y + x) / _GRID)
+    return expected

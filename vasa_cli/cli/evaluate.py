@@ -9,6 +9,7 @@ from typing import TextIO
 import click
 
 from vasa_cli.cli.evaluate_motion import motion
+from vasa_cli.cli.evaluate_watermark import watermark
 
 
 @click.group(epilog="\b\nExample:\n  vasa evaluate reenact --data clips/ --limit 20")
@@ -66,6 +67,7 @@ def reenact(
 
 
 evaluate.add_command(motion)
+evaluate.add_command(watermark)
 
 
 def table(figures: dict[str, dict[str, float]]) -> str:

@@ -123,14 +123,17 @@ def _serve(
     """A worker's life."""
     os.environ.update(environment)  # nothing heavy is imported yet
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears Ctrl-C and sends SIGTERM
+    # The worker's temporary files are removed where an except block ends, and undisturbed: by then
+    # nothing interrupts any more.
     try:
-        signal.signal(signal.SIGTERM, _interrupt)
-        threading.Thread(target=_end_with_parent, daemon=True).start()
-        _work(connection, factory)
-    except (KeyboardInterrupt, EOFError, OSError):
-        # The parent has had enough, or is gone. The worker's temporary files are removed when this
-        # block ends: undisturbed.
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        try:
+            signal.signal(signal.SIGTERM, _interrupt)
+            threading.Thread(target=_end_with_parent, daemon=True).start()
+            _work(connection, factory)
+        except (EOFError, OSError):  # the parent has had enough, or is gone
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    except KeyboardInterrupt:  # at any moment, one in which the parent's end is noticed too
+        pass
 
 
 def _work(connection: Connection, factory: RendererFactory) -> None:
@@ -146,6 +149,8 @@ def _work(connection: Connection, factory: RendererFactory) -> None:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Raises KeyboardInterrupt, once: what cleans up after it is not to be interrupted in turn."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

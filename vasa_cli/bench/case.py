@@ -114,13 +114,6 @@ def measure(case: Case, begun_s: float) -> Measured:
     )
 
 
-def usable_cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def _hold_to(cores: int) -> None:
     """Keep this process and its ffmpeg to so many cores, where the system can."""
     for name in _THREAD_VARIABLES:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vasa_cli import __version__
-from vasa_cli.bench.case import usable_cores
+from vasa_cli.cores import usable_cores
 from vasa_cli.bench.figures import Case, Measured, Stage
 
 

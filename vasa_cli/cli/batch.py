@@ -25,6 +25,7 @@ from vasa_cli.cli.batch_options import RENDER_PARAMS, OptionFlags, Shard
 from vasa_cli.cli.batch_text import plan_json, plan_text, status_text, summary_text
 from vasa_cli.cli.render import PATH
 from vasa_cli.config import DEVICES
+from vasa_cli.cores import usable_cores
 from vasa_cli.errors import ProvenanceError, UsageError
 from vasa_cli.weights import find_weights_dir
 
@@ -173,7 +174,7 @@ def run(
         retry_failed=retry_failed,
     )
     if dry_run:
-        n_workers = workers or max(1, n_cores() // cores)
+        n_workers = workers or max(1, usable_cores() // cores)
         show = plan_json if as_json else plan_text
         click.echo(show(plan, n_workers=n_workers))
         return
@@ -229,13 +230,6 @@ def status(folder: str, as_json: bool) -> None:
     """Count the jobs whose videos go to DIR and below: done, failed, running, left, speed."""
     seen = ledger.read_status(folder, now=time.time())
     click.echo(json.dumps(dataclasses.asdict(seen)) if as_json else status_text(seen))
-
-
-def n_cores() -> int:
-    """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _read_jobs(
@@ -310,9 +304,9 @@ def _make_pool(
     from vasa_cli.batch.local import LocalPool
 
     gpus = [] if device in ("cpu", "mps") else _gpus()
-    usual = len(gpus) or (1 if device == "mps" else max(1, n_cores() // cores))
+    usual = len(gpus) or (1 if device == "mps" else max(1, usable_cores() // cores))
     n_workers = min(workers or usual, n_tasks)
-    threads = max(1, n_cores() // n_workers)
+    threads = max(1, usable_cores() // n_workers)
     factory = PipelineFactory(weights_dir=weights_dir, device=device, threads=threads)
     return LocalPool(factory, n_workers=n_workers, threads=threads, gpus=gpus)
 

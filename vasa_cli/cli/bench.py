@@ -80,8 +80,9 @@ def bench(
     """
     from vasa_cli.audio import check_input
     from vasa_cli.bench import report
-    from vasa_cli.bench.case import run, usable_cores
+    from vasa_cli.bench.case import run
     from vasa_cli.bench.figures import Case
+    from vasa_cli.cores import usable_cores
     from vasa_cli.errors import UsageError
 
     check_input(photo, kind="picture")

@@ -36,10 +36,26 @@ def picture(side: int, *, seed: int = 0) -> Tensor:
 
 
 def test_distances_to_a_square_are_known() -> None:
-    square = torch.tensor([[[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]]])
-    places = torch.tensor([[[0.0, 0.0], [0.9, 0.0], [0.0, 0.4], [0.8, 0.9]]])
-    expected = torch.tensor([[-0.5, 0.4, -0.1, 0.5]])
-    assert torch.allclose(fields.signed_distance(square, places), expected, atol=1e-5)
+    corners = torch.tensor([[[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]]])
+    found = fields.outline_distances(corners, ((0, 1, 2, 3),), 21)[0, 0]
+    beyond = fields.pixel_grid(21)[0].abs() - 0.5  # (21, 21, 2)
+    outside = beyond.clamp_min(0).norm(dim=-1)
+    expected = torch.where(outside > 0, outside, beyond.amax(-1))
+    assert torch.allclose(found, expected, atol=1e-5)
+    assert found[10, 10] == pytest.approx(-0.5) and found[10, 20] == pytest.approx(10 / 10.5 - 0.5)
+
+
+def polygon_distance(polygon: Tensor, grid: Tensor) -> Tensor:
+    """Edge by edge: of positions (B, P, 2) to closed polygons (B, K, 2), negative inside."""
+    start, end = polygon[:, None], polygon.roll(-1, 1)[:, None]  # (B, 1, K, 2)
+    x, y = grid[:, :, None, 0], grid[:, :, None, 1]  # (B, P, 1)
+    sx, sy, ex, ey = start[..., 0], start[..., 1], end[..., 0], end[..., 1]
+    dx, dy = ex - sx, ey - sy
+    along = (((x - sx) * dx + (y - sy) * dy) / (dx * dx + dy * dy).clamp_min(1e-9)).clamp(0, 1)
+    gap = (x - sx - along * dx).square() + (y - sy - along * dy).square()
+    crosses = ((sy > y) != (ey > y)) & (x < sx + (y - sy) * dx / torch.where(dy == 0, 1e-9, dy))
+    inside = crosses.sum(-1) % 2
+    return gap.amin(-1).clamp_min(1e-12).sqrt() * (1 - 2 * inside)
 
 
 def test_distances_to_outlines_are_those_to_each_polygon() -> None:
@@ -50,7 +66,7 @@ def test_distances_to_outlines_are_those_to_each_polygon() -> None:
     found = fields.outline_distances(points, outlines, 24)
     grid = fields.pixel_grid(24).reshape(1, -1, 2)
     for k, outline in enumerate(outlines):
-        expected = fields.signed_distance(points[:, outline], grid)
+        expected = polygon_distance(points[:, outline], grid)
         assert torch.allclose(found[:, k].flatten(1), expected, atol=1e-5)
 
 

@@ -213,19 +213,6 @@ def eye_patch(points: Tensor, eye: str, extent: float) -> Patch:
     return patch_around(points, corners, extent, mirrored=eye == "right")
 
 
-def signed_distance(polygon: Tensor, grid: Tensor) -> Tensor:
-    """Distance of positions (B, P, 2) to closed polygons (B, K, 2); negative inside."""
-    start, end = polygon[:, None], polygon.roll(-1, 1)[:, None]  # (B, 1, K, 2)
-    x, y = grid[:, :, None, 0], grid[:, :, None, 1]  # (B, P, 1)
-    sx, sy, ex, ey = start[..., 0], start[..., 1], end[..., 0], end[..., 1]
-    dx, dy = ex - sx, ey - sy
-    along = (((x - sx) * dx + (y - sy) * dy) / (dx * dx + dy * dy).clamp_min(1e-9)).clamp(0, 1)
-    gap = (x - sx - along * dx).square() + (y - sy - along * dy).square()
-    crosses = ((sy > y) != (ey > y)) & (x < sx + (y - sy) * dx / torch.where(dy == 0, 1e-9, dy))
-    inside = crosses.sum(-1) % 2
-    return gap.amin(-1).clamp_min(1e-12).sqrt() * (1 - 2 * inside)
-
-
 def outline_maps(points: Tensor, side: int) -> Tensor:
     """Soft distances (B, N_OUTLINES, side, side) to the outlines of the face.
 

@@ -200,11 +200,13 @@ def fine_labels(
 
 def resample(samples: np.ndarray, sample_rate: int) -> np.ndarray:
     """To 16 kHz, int16, and a whole number of labels, cut at the end."""
-    import soxr  # type: ignore[import-untyped]
+    import librosa
 
     wave = samples.astype(np.float32)
     if sample_rate != SAMPLE_RATE:
-        wave = soxr.resample(wave, sample_rate, SAMPLE_RATE, quality="MQ")
+        wave = librosa.resample(
+            wave, orig_sr=sample_rate, target_sr=SAMPLE_RATE, res_type="soxr_mq"
+        )
     whole = np.clip(wave, -32768, 32767).astype(np.int16)
     return whole[: len(whole) // LABEL_HOP * LABEL_HOP]
 

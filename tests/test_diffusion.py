@@ -12,6 +12,7 @@ from vasa_cli.diffusion import (
     CONTEXT,
     WINDOW,
     Denoise,
+    Known,
     add_noise,
     guided,
     joined,
@@ -206,3 +207,30 @@ def test_windows_are_joined_from_the_second_on() -> None:
     assert apart[WINDOW] == pytest.approx(torch.zeros(DIM), abs=1e-5)
     assert torch.allclose(met[: WINDOW + 1], torch.ones(WINDOW + 1, DIM), atol=1e-5)
     assert torch.allclose(met[WINDOW + 10 :], apart[WINDOW + 10 :], atol=1e-5)
+
+
+def test_known_columns_come_out_as_they_are_and_the_others_follow_them() -> None:
+    """A denoiser for which all columns are the mean of what it sees: the known ones decide."""
+
+    def alike(noisy: Tensor, past: Tensor, heard: Tensor) -> Tensor:
+        return noisy[..., :1].expand_as(noisy)
+
+    n_frames = WINDOW + 7
+    motion = torch.zeros(n_frames, DIM)
+    motion[:, 0] = torch.linspace(2, 3, n_frames)
+    columns = torch.arange(DIM) == 0
+    drawn = sample(
+        Made(alike),
+        torch.zeros(2 * n_frames, FEATURES),
+        n_frames=n_frames,
+        motion_dim=DIM,
+        style=torch.zeros(1, 2),
+        seed=0,
+        num_steps=8,
+        guidance_audio=0.0,
+        settling=torch.full((DIM,), 4.0),
+        known=Known(motion, columns),
+    )
+    assert torch.equal(drawn[:, 0], motion[:, 0])
+    near = (drawn[:, 1:] - motion[:, :1]).abs()
+    assert near.mean() < 0.5  # with nothing known they would stay near 0

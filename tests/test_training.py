@@ -24,7 +24,7 @@ from vasa_cli.video import VideoWriter
 from vasa_cli.weights import find_weights_dir, load_weights
 
 SIDE, N_FRAMES = 192, 30
-NETWORKS = ("geometry", "detector", "encoder", "decoder", "motion")
+NETWORKS = ("geometry", "detector", "encoder", "decoder", "articulator", "motion")
 
 
 def drawn_points(geometry: Geometry, n_frames: int, seed: int) -> np.ndarray:

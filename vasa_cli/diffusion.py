@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Callable, Protocol
 
 import torch
@@ -26,6 +27,23 @@ class Denoise(Protocol):
     def __call__(
         self, noisy: Tensor, level: Tensor, *, past: Tensor, heard: Tensor, style: Tensor
     ) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class Known:
+    """What some columns of the motion do, decided beforehand; the others are sampled to match."""
+
+    motion: Tensor  # (T, D), of which only the known columns count
+    columns: Tensor  # (D,) True where known
+
+    def window(self, start: int) -> Known:
+        """That of one window (1, WINDOW, D), the last frame held beyond the end."""
+        index = torch.arange(start, start + WINDOW).clamp_max(len(self.motion) - 1)
+        return Known(self.motion[index.to(self.motion.device)][None], self.columns)
+
+    def put(self, motion: Tensor, level: Tensor, noise: Tensor) -> Tensor:
+        """Into motion (1, WINDOW, D) at a noise level. Source: Lugmayr et al. 2022, RePaint."""
+        return torch.where(self.columns, add_noise(self.motion, noise, level[None]), motion)
 
 
 def signal_share(level: Tensor) -> Tensor:
@@ -81,15 +99,19 @@ def sample_window(
     style: Tensor,
     num_steps: int,
     guidance_audio: float,
+    known: Known | None = None,
 ) -> Tensor:
     """One window of motion (1, T, D) from noise (1, T, D), by DDIM without added noise.
 
-    Args: past (1, CONTEXT, D) clean frames before the window; speech (1, 2 (CONTEXT + T), F).
+    Args: past (1, CONTEXT, D) clean frames before the window; speech (1, 2 (CONTEXT + T), F);
+        known: this window's.
     Source: Song et al. 2021, Denoising diffusion implicit models.
     """
     x, heard = noise, (denoise.listen(speech), denoise.listen(None))
     levels = torch.linspace(1, 0, num_steps + 1, device=noise.device)
     for now, then in zip(levels[:-1], levels[1:]):
+        if known is not None:
+            x = known.put(x, now, noise)
         clean = guided(
             denoise,
             x,
@@ -101,7 +123,7 @@ def sample_window(
         )
         implied = (x - signal_share(now) * clean) / noise_share(now)
         x = signal_share(then) * clean + noise_share(then) * implied
-    return x
+    return x if known is None else torch.where(known.columns, known.motion, x)
 
 
 def joined(past: Tensor, window: Tensor, settling: Tensor) -> Tensor:
@@ -130,6 +152,7 @@ def sample(
     guidance_audio: float,
     liberty: Tensor | None = None,
     settling: Tensor | None = None,
+    known: Known | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Tensor:
     """Motion (n_frames, motion_dim) for speech features, window after window.
@@ -140,7 +163,8 @@ def sample(
     Args: speech (T, F) at two a frame, its end repeated where it is short; style (1, S); liberty
         (motion_dim,) scales the noise of each column: 1 samples it, towards 0 it is what the sound
         makes most likely; settling (motion_dim,) frames in which a step between windows is taken
-        out, see `joined`; progress is told the frames that are done.
+        out, see `joined`; known: columns that are not sampled; progress is told the frames that
+        are done.
     """
     generator = torch.Generator().manual_seed(seed)
     n_windows = -(-n_frames // WINDOW)
@@ -155,6 +179,7 @@ def sample(
             noise = noise * liberty
         heard = speech[None, 2 * k * WINDOW : 2 * ((k + 1) * WINDOW + CONTEXT) + EARSHOT]
         past = torch.cat(drawn[-1:], 1)[:, -CONTEXT:]
+        decided = known.window(k * WINDOW) if known is not None else None
         window = sample_window(
             denoise,
             noise,
@@ -163,9 +188,11 @@ def sample(
             style=style,
             num_steps=num_steps,
             guidance_audio=guidance_audio,
+            known=decided,
         )
         if settling is not None and k > 0:  # before the first window nothing was seen
-            window = joined(past, window, settling)
+            met = joined(past, window, settling)
+            window = met if known is None else torch.where(known.columns, window, met)
         drawn.append(window)
         progress(min((k + 1) * WINDOW, n_frames))
     return torch.cat(drawn[1:], 1)[0, :n_frames]

@@ -17,6 +17,7 @@ from vasa_cli.emotion import Emotions
 from vasa_cli.errors import UsageError, WeightsError
 from vasa_cli.face import FaceReader
 from vasa_cli.geometry import N_DYNAMICS, N_HEAD_POSE, N_IDENTITY, Geometry
+from vasa_cli.models.articulator import Articulator
 from vasa_cli.models.audio_encoder import AudioEncoder
 from vasa_cli.models.blocks import channels_last_weights
 from vasa_cli.models.decoder import Decoder
@@ -170,6 +171,7 @@ def load_models(weights_dir: Path | None, device: torch.device) -> Models:
     folder = find_weights_dir(weights_dir)
     reader = load_reader(folder, device)
     ear, _ = build("audio_encoder", AudioEncoder, folder, device)
+    articulator, _ = build("articulator", Articulator, folder, device)
     denoiser, scale = build("motion", Denoiser, folder, device)
     spread = scale.get("spread")
     if spread is None or spread.shape != (N_HEAD_POSE + N_DYNAMICS,):
@@ -180,7 +182,7 @@ def load_models(weights_dir: Path | None, device: torch.device) -> Models:
     return Models(
         reader,
         reader.geometry,
-        SpeechReader(ear, device),
+        SpeechReader(ear, device, articulator=articulator),
         denoiser,
         spread.float(),
         load_emotions(folder),

@@ -32,7 +32,15 @@ from vasa_cli.label import Label
 from vasa_cli.loading import Models, choose_device, load_models
 from vasa_cli.models.decoder import Appearance
 from vasa_cli.models.audio_encoder import SILENCE
-from vasa_cli.motion import Motion, liberty, perform, rest_in_silence, settling
+from vasa_cli.motion import (
+    MOUTH_OPEN,
+    Motion,
+    articulated,
+    liberty,
+    perform,
+    rest_in_silence,
+    settling,
+)
 from vasa_cli.motion_edit import resample
 from vasa_cli.motion_file import (
     Recording,
@@ -64,6 +72,19 @@ class Portrait:
     window: Window
     code: FaceCode
     warnings: tuple[str, ...] = field(default=())
+
+
+def decided(dynamics: np.ndarray, models: Models) -> diffusion.Known:
+    """What the sound alone decides of a performance, as the sampler takes it.
+
+    Args: dynamics (T, N_DYNAMICS) by the articulator.
+    """
+    motion = np.zeros((len(dynamics), N_HEAD_POSE + N_DYNAMICS), np.float32)
+    motion[:, N_HEAD_POSE:] = dynamics
+    motion[:, N_HEAD_POSE + MOUTH_OPEN] = motion[:, N_HEAD_POSE + MOUTH_OPEN].clip(min=0)
+    columns = torch.from_numpy(articulated(models.ear.trust))
+    units = torch.from_numpy(motion) / models.motion_spread
+    return diffusion.Known(units.to(models.device), columns.to(models.device))
 
 
 class Renderer:
@@ -218,6 +239,7 @@ class Renderer:
         """The motion of a speech at 25 frames a second, by seed."""
         models = self.models
         heard = models.ear.read(audio)
+        lips = decided(models.ear.articulate(audio, heard), models)
         speech = torch.from_numpy(heard.stacked()).to(models.device)
         n_frames = -(-len(speech) // 2)
         drawn = diffusion.sample(
@@ -231,6 +253,7 @@ class Renderer:
             guidance_audio=options.guidance_audio,
             liberty=torch.from_numpy(liberty()).to(models.device),
             settling=torch.from_numpy(settling()).to(models.device),
+            known=lips,
             progress=lambda done: progress(done, n_frames),
         )
         motion = (drawn.cpu() * models.motion_spread).numpy()

@@ -1,4 +1,5 @@
-"""Sound to what a lip-motion model needs: phonetic posteriors, energy, pitch and voicing at 50 Hz.
+"""Sound to what a lip-motion model needs: phonetic posteriors, energy, pitch and voicing at 50 Hz,
+and what the articulator makes of it at 25.
 
 All of it is made in blocks: an hour of sound costs the features and a few MB more.
 """
@@ -16,6 +17,13 @@ from torch.nn import functional as F
 
 from vasa_cli.audio import Audio
 from vasa_cli.config import SAMPLE_RATE
+from vasa_cli.geometry import N_DYNAMICS
+from vasa_cli.models.articulator import (
+    AHEAD_FEATURES,
+    PAST_FEATURES,
+    Articulator,
+    articulation,
+)
 from vasa_cli.models.audio_encoder import (
     AHEAD_FRAMES,
     N_CLASSES,
@@ -57,17 +65,28 @@ class SpeechFeatures:
     pitch: np.ndarray  # (T,) float32: octaves from the speaker's median, 0 where unvoiced
     voicing: np.ndarray  # (T,) float32 in 0..1
 
+    @property
+    def prosody(self) -> np.ndarray:
+        """(T, 3) float32: energy, pitch, voicing."""
+        return np.stack([self.energy, self.pitch, self.voicing], axis=1)
+
     def stacked(self) -> np.ndarray:
         """(T, N_FEATURES) float32: phones, energy, pitch, voicing."""
-        rest = np.stack([self.energy, self.pitch, self.voicing], axis=1)
-        return np.concatenate([self.phones, rest], axis=1)
+        return np.concatenate([self.phones, self.prosody], axis=1)
 
 
 class SpeechReader:
-    """Reads speech with a trained encoder."""
+    """Reads speech with a trained encoder, and what it asks of a face with an articulator."""
 
-    def __init__(self, encoder: AudioEncoder, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self,
+        encoder: AudioEncoder,
+        device: torch.device | str = "cpu",
+        *,
+        articulator: Articulator | None = None,
+    ) -> None:
         self._encoder = encoder.to(device).eval()
+        self._articulator = articulator.to(device).eval() if articulator is not None else None
         self._device = device
 
     def read(self, audio: Audio, *, block_frames: int = BLOCK_FRAMES) -> SpeechFeatures:
@@ -92,6 +111,46 @@ class SpeechReader:
             pitch=_relative_pitch(np.concatenate([pitch for pitch, _ in tones]), voicing),
             voicing=voicing,
         )
+
+    @property
+    def trust(self) -> np.ndarray:
+        """How well each of the dynamics follows from sound, (N_DYNAMICS,); 0 if unknown."""
+        if self._articulator is None:
+            return np.zeros(N_DYNAMICS, np.float32)
+        return self._articulator.trust.cpu().numpy()
+
+    def articulate(
+        self, audio: Audio, features: SpeechFeatures, *, block_frames: int = BLOCK_FRAMES
+    ) -> np.ndarray:
+        """Dynamics at half the features' rate, (ceil(T / 2), N_DYNAMICS) float32.
+
+        Args:
+            features: what `read` made of the same sound.
+            block_frames: as for `read`, an even number.
+
+        Raises:
+            ValueError: the reader has no articulator.
+        """
+        if self._articulator is None:
+            raise ValueError("this reader was made without an articulator")
+        n_features = len(features.phones)
+        starts = range(0, n_features, block_frames)
+        blocks = [(start, min(start + block_frames, n_features)) for start in starts]
+        energy = torch.cat([_energy_block(audio, *block) for block in blocks])
+        odd = n_features % 2
+        level = F.pad(running_level(energy[None]), (0, 2 * odd), mode="replicate")[0]
+        prosody = torch.from_numpy(np.pad(features.prosody, ((0, odd), (0, 0)), mode="edge"))
+        found = []
+        for start, stop in blocks:
+            stop += stop % 2
+            first = max(0, start - PAST_FEATURES)
+            last = min(n_features + odd, stop + AHEAD_FEATURES)
+            mels = _log_mels(_mel_windows(audio, first, last))
+            mels = normalise(mels, level[2 * first : 2 * last])[None].to(self._device)
+            given = prosody[None, first:last].to(self._device)
+            made = articulation(self._articulator, mels, given)[0].cpu().numpy()
+            found.append(made[(start - first) // 2 : (stop - first) // 2])
+        return np.concatenate(found)
 
     def _phones(
         self, audio: Audio, level: Tensor, start: int, stop: int, n_frames: int

@@ -26,6 +26,7 @@ WEIGHTS_NAMES = (
     "geometry",
     "arkit",
     "audio_encoder",
+    "articulator",
     "motion",
     "emotions",
     "decoder",

@@ -110,11 +110,15 @@ class AudioEncoder(nn.Module):
     def dims(self) -> dict[str, int]:
         return {"width": self.width}
 
-    def forward(self, mels: Tensor) -> Tensor:
-        x = F.silu(self.enter(mels.transpose(1, 2)))  # (B, C, T)
+    def features(self, mels: Tensor) -> Tensor:
+        """What the logits are made of, (B, width, T)."""
+        x = F.silu(self.enter(mels.transpose(1, 2)))
         for layer in self.layers:
             x = layer(x)
-        return self.leave(F.silu(x)).transpose(1, 2).float()  # (B, T, N_CLASSES)
+        return F.silu(x)
+
+    def forward(self, mels: Tensor) -> Tensor:
+        return self.leave(self.features(mels)).transpose(1, 2).float()  # (B, T, N_CLASSES)
 
 
 @torch.inference_mode()

@@ -69,7 +69,7 @@ def read(
 
     Args: key names the weights that the cached takes were made with.
     """
-    store, seen = cache / "motion" / key, cache / "read" / key
+    store, seen = cache / "takes" / key, cache / "read" / key
     for folder in (store, seen):
         folder.mkdir(parents=True, exist_ok=True)
     found = []

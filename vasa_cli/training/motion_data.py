@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Callable
 
 import numpy as np
+import torch
 
 from vasa_cli.audio import load_audio
 from vasa_cli.config import MOTION_FPS
@@ -17,6 +18,7 @@ from vasa_cli.models.audio_encoder import N_CLASSES
 from vasa_cli.motion import MOUTH_OPEN, Motion, from_video, without_gaps
 from vasa_cli.speech import SpeechReader
 from vasa_cli.training.crops import to_crop_units, window
+from vasa_cli.training.sound_augment import plain
 from vasa_cli.training.data import Item, Labels, load_labels
 
 ENERGY_COLUMN = N_CLASSES  # of stacked speech features
@@ -36,6 +38,7 @@ class Take:
     real: bool
     motion: np.ndarray  # (T, 54) head pose and dynamics
     speech: np.ndarray  # (2 T, F)
+    mels: np.ndarray  # (4 T, N_MELS) float16, as the ear reads them
     sync: float  # best correlation of the mouth's opening with the level of the sound
 
 
@@ -44,7 +47,8 @@ def read_take(item: Item, geometry: Geometry, reader: SpeechReader, labels: Labe
     if len(labels.found) < MIN_FRAMES or labels.found.mean() < MIN_FOUND:
         return None
     try:
-        speech = reader.read(load_audio(item.path)).stacked()
+        audio = load_audio(item.path)
+        speech = reader.read(audio).stacked()
     except InputError:
         return None
     centre, half = window(labels, geometry)
@@ -61,6 +65,7 @@ def read_take(item: Item, geometry: Geometry, reader: SpeechReader, labels: Labe
     )
     n_frames = min(len(motion), len(speech) // 2)
     speech = speech[: 2 * n_frames]
+    mels = plain(torch.from_numpy(audio.as_float(0, len(audio.samples)))[None])[0]
     sync = synchrony(motion, speech)
     return Take(
         item.path.name,
@@ -68,6 +73,7 @@ def read_take(item: Item, geometry: Geometry, reader: SpeechReader, labels: Labe
         item.kind == "real",
         np.concatenate([motion.head_pose, motion.dynamics], 1)[:n_frames].astype(np.float32),
         speech.astype(np.float32),
+        mels[: 4 * n_frames].numpy().astype(np.float16),
         float(sync[0]),
     )
 
@@ -117,6 +123,7 @@ def kept_take(
         arrays: dict[str, np.ndarray] = {}
         if take is not None:
             arrays["motion"], arrays["speech"] = take.motion, take.speech
+            arrays["mels"] = take.mels
             arrays["sync"] = np.array(take.sync)
         partial = path.with_suffix(".part.npz")
         np.savez(partial, **arrays)  # type: ignore[arg-type]
@@ -125,4 +132,5 @@ def kept_take(
         if "motion" not in kept:
             return None
         about = (item.path.name, item.validation, item.kind == "real")
-        return Take(*about, kept["motion"], kept["speech"], float(kept["sync"]))
+        features = (kept["motion"], kept["speech"], kept["mels"])
+        return Take(*about, *features, float(kept["sync"]))

@@ -99,6 +99,22 @@ def plain(wave: Tensor) -> Tensor:
     return normalise(mels, running_level(energy))
 
 
+def another_voice(mels: Tensor) -> Tensor:
+    """Mels (B, K, N_MELS) as of another mouth, microphone and room noise, with holes.
+
+    For sounds of which only mels are kept; the time does not change.
+    """
+    n, n_mels = len(mels), mels.shape[-1]
+    mels = _mouth(mels)
+    bumps = torch.randn(n, 1, 6, device=mels.device) * 0.12
+    colour = F.interpolate(bumps, n_mels, mode="linear", align_corners=True)
+    loudness = _normal(mels, 0.1)[:, None, None]
+    mels = torch.where(mels > 0, (mels + colour + loudness).clamp_min(0), mels)
+    floor = torch.where(_chance(mels, 0.3), torch.rand(n, 1, device=mels.device), 0.0)[..., None]
+    noise = floor + torch.where(floor > 0, 0.1 * torch.randn_like(mels), 0.0)
+    return _mask(torch.maximum(mels, noise))
+
+
 def respeed(source: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Each sound faster and higher or slower and lower: (B, CROP_SAMPLES) and (B, CROP_LABELS)."""
     n, device = len(source), source.device

@@ -13,7 +13,8 @@ from vasa_cli import pipeline
 from vasa_cli.audio import Audio, load_audio
 from vasa_cli.config import RenderOptions
 from vasa_cli.diffusion import WINDOW
-from vasa_cli.motion import Motion
+from vasa_cli.geometry import N_HEAD_POSE
+from vasa_cli.motion import Motion, articulated
 from vasa_cli.motion_figures import blinks, drift, read_face, turn_per_frame
 from vasa_cli.pipeline import Renderer
 
@@ -52,7 +53,9 @@ def test_seams_between_windows_are_no_faster_than_other_frames(
     seam = across >= WINDOW - order
     after = (across < 10) & ~seam
     change = np.mean(changes, 0) / spread
-    for columns in (slice(0, 3), slice(3, 6), slice(6, 8), slice(8, 10), slice(10, 12)):
+    sampled = ~articulated(renderer.models.ear.trust)  # what the sound decides has no seams
+    sampled[: N_HEAD_POSE + 4] = False
+    for columns in (slice(0, 3), slice(3, 6), slice(6, 8), slice(8, 10), sampled):
         usual = change[:, columns][~seam].mean()
         assert change[:, columns][seam].mean() <= usual
         assert change[:, columns][after].mean() <= 1.5 * usual

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vasa_cli.models import fields, layers
+from vasa_cli.models import fields, layers, teeth
 from vasa_cli.models.fields import Patch
 from vasa_cli.models.layers import Shape, mix
 from vasa_cli.models.moved import MotionField
@@ -32,6 +32,7 @@ class Own:
     inside: Tensor  # (B, 4 or 5, l, l) the square, where it is open, where its sclera shows
     behind: Tensor  # (B, 3 or 6, 1, 1) colours of what it does not show
     colour: Tensor  # (B, 1, 1, 1) 0 where the photo has none, so that none is added; else 1
+    teeth: tuple[teeth.Teeth, ...] = ()  # one of a mouth, what is expected of its teeth
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Laid:
     drawn: Tensor  # (B, 4, l, l) the layers, and their share in the frame
     given: tuple[Tensor, ...]  # (B, n, s / 2, s / 2) each, what the generator sees
     colour: Tensor  # (B, 1, 1, 1) as the photo's own part has it
+    kept: Tensor  # (B or 1, 1, s, s) share of the generator's change that is seen
 
     @property
     def warped(self) -> Tensor:
@@ -102,8 +104,11 @@ def layer_side(patch: Patch, photo: Tensor, least: int) -> int:
     return next((s for s in LAYER_SIDES if s >= max(wanted, least)), LAYER_SIDES[-1])
 
 
-def own_part(photo: Tensor, shape: Shape, side: int) -> Own:
-    """What photos (B, 3, S, S) show of a mouth or an eye, for a generator of so many pixels."""
+def own_part(photo: Tensor, shape: Shape, side: int, nose: Tensor | None = None) -> Own:
+    """What photos (B, 3, S, S) show of a mouth or an eye, for a generator of so many pixels.
+
+    Args: nose (B, 2), of a mouth: where it is in its square.
+    """
     fine = layer_side(shape.patch, photo, side)
     picture = shape.patch.cut(photo, fine)
     opening = shape.opening(shape.columns(fine))
@@ -117,7 +122,10 @@ def own_part(photo: Tensor, shape: Shape, side: int) -> Own:
     else:
         behind = (mean + 1) * layers.DARK - 1
         inside = torch.cat([picture, opening], 1)
-    return Own(shape, generator_view(shape, picture, side), inside, behind, colour_share(picture))
+    colour = colour_share(picture)
+    expected = () if nose is None else (teeth.expect(picture, opening, shape, nose, colour),)
+    view = generator_view(shape, picture, side)
+    return Own(shape, view, inside, behind, colour, expected)
 
 
 def colour_share(picture: Tensor) -> Tensor:
@@ -219,9 +227,13 @@ def lay_mouth(
     side, half = layer_side(shape.patch, photo, MOUTH_SIDE), MOUTH_SIDE // 2
     columns = shape.columns(side)
     skin, share = lay_skin(photo, own, shape, field, columns)
-    known = torch.zeros_like(share)
+    known, kept = torch.zeros_like(share), torch.ones_like(share)
+    nose, chin = (
+        shape.patch.to_square(points[:, index, :2]).mean(1) for index in (layers.NOSE, layers.CHIN)
+    )  # (B, 2)
     part = rows, across = layers.open_part(columns)
-    if rows.start != rows.stop or rows.stop is None:
+    is_open = rows.start != rows.stop or rows.stop is None
+    if is_open:
         line = fields.pixel_line(side, points.device)
         affine = layers.teeth_affine(source, points, (own.shape, shape))
         places = fields.spread(affine, line[across], line[rows]).permute(0, 2, 3, 1)
@@ -233,9 +245,17 @@ def lay_mouth(
     both = torch.cat([skin, share, known], 1)
     moved = moved_view(photo, shape, field, MOUTH_SIDE)
     seen, outlines, known = generator_layers(shape, moved, both, MOUTH_SIDE)
-    nose, chin = (
-        shape.patch.to_square(points[:, index, :2]).mean(1) for index in (layers.NOSE, layers.CHIN)
-    )  # (B, 2)
+    if is_open:  # the generator's change is what it was before there were teeth
+        kept[:, :, rows, across] = teeth.lay(
+            both[:, :3, rows, across],
+            opening * (1 - shown[:, 3:]),
+            own.teeth[0],
+            across=(line[across] - nose[:, :1])[:, None],
+            down=(line[rows] - nose[:, 1:])[:, :, None],
+            columns=columns[:, :, across],
+            rows=line[rows],
+            pixel=2 / side,
+        )
     line = fields.pixel_line(half, points.device)
     maps = [
         (line - nose[:, :1])[:, None, None].expand(-1, 1, half, -1),
@@ -249,7 +269,8 @@ def lay_mouth(
         for y in (nose[:, 1] + TEETH_FROM_NOSE, chin[:, 1] + TEETH_FROM_CHIN)
     ]
     upper, lower = (fields.unshuffled(seat, MOUTH_SIDE) for seat in seats)
-    return Laid(shape.patch, moved, both[:, :4], given, own.colour), (upper, lower)
+    kept = resized(kept, MOUTH_SIDE)
+    return Laid(shape.patch, moved, both[:, :4], given, own.colour, kept), (upper, lower)
 
 
 def lay_eye(photo: Tensor, own: Own, points: Tensor, field: MotionField, eye: str) -> Laid:
@@ -292,12 +313,13 @@ def lay_eye(photo: Tensor, own: Own, points: Tensor, field: MotionField, eye: st
         own.shape.iris_disk(half, iris_radius(own.shape)),
     ]
     given = (seen, outlines, own.picture, known, *maps)
-    return Laid(shape.patch, moved, both[:, :4], given, own.colour)
+    kept = torch.ones(1, 1, 1, 1, device=points.device)
+    return Laid(shape.patch, moved, both[:, :4], given, own.colour, kept)
 
 
 def paint(laid: Laid, out: Tensor, window: Tensor) -> Painted:
     """Layers and a generator's output (B, 12, s / 2, s / 2)."""
-    change = F.pixel_shuffle(out, 2) * window
+    change = F.pixel_shuffle(out, 2) * (window * laid.kept)
     if (laid.colour < 1).any():
         change = mix(change.mean(1, keepdim=True), change, laid.colour)
-    return Painted(laid.patch, laid.moved, laid.drawn, laid.given, laid.colour, change)
+    return Painted(laid.patch, laid.moved, laid.drawn, laid.given, laid.colour, laid.kept, change)

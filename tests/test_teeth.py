@@ -1,0 +1,93 @@
+"""Teeth that a photo does not show: where they hang, how sharp they are, whose are kept."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.test_layers import face, laid_mouth, lips_photo, look
+from vasa_cli.geometry import Geometry
+from vasa_cli.loading import load_geometry
+from vasa_cli.models import layers
+from vasa_cli.models.painting import Laid, mouth_shape
+from vasa_cli.models.teeth import BOUNDS, heights_over_edge
+from vasa_cli.weights import find_weights_dir
+
+
+@pytest.fixture(scope="module")
+def geometry() -> Geometry:
+    return load_geometry(find_weights_dir())
+
+
+def opened(geometry: Geometry, photo_open: float, *, lift: float = 0.0) -> tuple[Laid, Tensor]:
+    """A mouth laid wide open from a photo with it open so far, and where it is open."""
+    source, points = face(geometry, mouth_open=photo_open), face(geometry, mouth_open=3.0)
+    points[..., 1] -= lift
+    laid = laid_mouth(lips_photo(source), source, points)
+    shape = mouth_shape(points)
+    return laid, shape.opening(shape.columns(laid.drawn.shape[-1]))
+
+
+def column(laid: Laid, opening: Tensor, x: int) -> Tensor:
+    """Brightness down one column of pixels, where the mouth is open."""
+    inside = opening[0, 0, :, x] > 0.9
+    return laid.layered[0].mean(0)[inside, x]
+
+
+def test_a_shut_mouth_opens_onto_teeth_with_an_edge(geometry: Geometry) -> None:
+    laid, opening = opened(geometry, 0.0)
+    side = opening.shape[-1]
+    down = column(laid, opening, side // 2 + 5)  # beside the gap in the middle
+    assert down[: len(down) // 4].max() > down[-3:].mean() + 0.5
+    steps = -down.diff()
+    assert steps.max() > 0.15  # the edge: much of the way within a pixel
+
+
+def test_the_generator_adds_little_where_teeth_are_laid(geometry: Geometry) -> None:
+    laid, opening = opened(geometry, 0.0)
+    assert laid.kept.min() < 0.2
+    assert laid.kept[:, :, :8].min() == 1 and laid.kept[:, :, -8:].min() == 1
+    assert laid.kept.shape[-1] == 128
+
+
+def test_there_are_gaps_between_teeth(geometry: Geometry) -> None:
+    across = torch.linspace(-0.5, 0.5, 512)[None, None]
+    above, beside = heights_over_edge(across, torch.full((1, 1, 1), 0.5), torch.zeros(1, 1, 1))
+    gaps = torch.nonzero(beside[0, 0] < 2e-3)[:, 0]
+    for bound in BOUNDS[1:5]:
+        assert (across[0, 0, gaps].abs() - bound).abs().min() < 4e-3
+    middle = above[0, 0, across[0, 0].abs() < BOUNDS[1]]
+    ends = above[0, 0, (across[0, 0].abs() - BOUNDS[4]).abs() < 0.02]
+    assert middle.mean() > ends.mean() + 0.03  # the row rises outwards
+
+
+def test_teeth_that_the_photo_shows_are_kept(geometry: Geometry) -> None:
+    """White ones, which the laid ones never are."""
+    source, points = face(geometry, mouth_open=2.0), face(geometry, mouth_open=2.0)
+    laid = laid_mouth(lips_photo(source), source, points)
+    shape = mouth_shape(points)
+    opening = shape.opening(shape.columns(laid.drawn.shape[-1])) > 0.99
+    assert (laid.layered.amin(1, keepdim=True)[opening] > 0.8).float().mean() > 0.8
+    assert float(look(lips_photo(source), source).mouth.teeth[0].share.max()) == 0
+
+
+def test_they_hang_from_the_nose_and_not_from_the_lips(geometry: Geometry) -> None:
+    source = face(geometry)
+    photo = lips_photo(source)
+    seen = []
+    for lips in (0.0, 0.02):
+        points = face(geometry, mouth_open=3.0)
+        points[:, layers.MOUTH.curves[1], 1] -= lips  # the upper lip lifted off them
+        laid = laid_mouth(photo, source, points)
+        shape = mouth_shape(points)
+        opening = shape.opening(shape.columns(laid.drawn.shape[-1]))[0, 0]
+        seen.append(float((opening * (laid.layered[0].mean(0) > -0.2)).sum()))
+    assert seen[1] > seen[0] * 1.2
+
+
+def test_a_grey_photo_gets_grey_teeth(geometry: Geometry) -> None:
+    source, points = face(geometry), face(geometry, mouth_open=3.0)
+    photo = lips_photo(source).mean(1, keepdim=True).expand(-1, 3, -1, -1).contiguous()
+    laid = laid_mouth(photo, source, points).layered
+    assert (laid - laid.mean(1, keepdim=True)).abs().max() < 1e-5

@@ -1,0 +1,132 @@
+"""Upper teeth that a photo does not show, in closed form.
+
+Where somebody's teeth end is not to be known from a shut mouth, and a network that is trained to
+come near the truth on average draws the average: a bright band without edges. So the row is laid by
+anatomy, sharp at every size: it hangs from the nose, ends a little below where the upper lip rests,
+and has the colour that the photo's light gives to white. Teeth that the photo does show are kept.
+
+All lengths are in half sides of the mouth's square (about 55 mm).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vasa_cli.models import layers
+from vasa_cli.models.layers import Shape
+
+# Where one tooth ends and the next begins from the middle outwards, foreshortened by the arch, and
+# how much shorter than the first each is; from 484 portraits that smile.
+BOUNDS = (0.0, 0.12, 0.219, 0.312, 0.396, 0.468, 0.528, 0.582)
+SHORTER = (0.0, 0.013, 0.002, 0.018, 0.027, 0.036, 0.042)
+ARC = 0.33  # how the row rises outwards, over the square of the distance
+ROUND = 0.017  # how much lower a tooth is in its middle than at its corners
+EDGE_BELOW_NOSE = 0.55  # of the middle incisors, in portraits that smile
+EDGE_RANGE = (0.42, 0.70)
+BELOW_REST = 0.055  # by which incisors hang below an upper lip at rest
+BELOW_SHOWN = 0.012  # by which they go on below what a smiling photo shows of them
+OPEN = 0.06  # opening from which a photo shows its own teeth, and no others are laid
+
+WHITE = (0.90, 0.86, 0.80)  # teeth in white light
+BRIGHTER = 1.6  # than the skin around the mouth
+BRIGHTNESS = (0.34, 0.95)  # least and most
+CAST = 0.35  # how much of the skin's colour is that of the light
+OPACITY = 0.9  # the rest is the generator's shading
+GAP = 0.2  # darkness between two teeth
+GAP_HEIGHT = 0.18  # from the edge up to where gaps are gone
+LIP_SHADOW, LIP_SHADOW_HEIGHT = 0.28, 0.06
+SIDE_SHADOW, SIDE = 0.55, 0.48  # towards the corners
+FADES = (0.36, 0.51)  # distance from the middle at which the row begins to fade, and is gone
+DARKNESS = 0.55  # of the space right below the teeth, in a mouth open by
+WIDE = 0.12
+
+
+@dataclass(frozen=True)
+class Teeth:
+    """What is expected of a person's upper teeth, from the photo alone."""
+
+    colour: Tensor  # (B, 3, 1, 1), 0 to 1
+    edge: Tensor  # (B, 1, 1) of the middle incisors, below the nose
+    share: Tensor  # (B, 1, 1) how surely they are laid: not where the photo shows its own
+
+
+def expect(picture: Tensor, opening: Tensor, shape: Shape, nose: Tensor, hue: Tensor) -> Teeth:
+    """The teeth of photos.
+
+    Args: the photo's mouth square (B, 3, l, l) in [-1, 1], where it is open (B, 1, l, l); its shape
+        and its nose (B, 2) there; hue (B, 1, 1, 1) 0 where the photo has no colour.
+    """
+    bright = (picture + 1) / 2
+    skin = shape.reach(picture.shape[-1]) * (1 - opening)
+    around = layers.masked_colour(bright, skin, bright.mean((2, 3), keepdim=True))
+    light = around.mean(1, keepdim=True)
+    white = torch.tensor(WHITE, device=picture.device)[None, :, None, None]
+    colour = white * (around / light.clamp_min(0.05)) ** CAST
+    colour = layers.mix(colour.mean(1, keepdim=True), colour, hue)
+    colour = colour * (light * BRIGHTER).clamp(*BRIGHTNESS)
+    shown = opening * (bright.mean(1, keepdim=True) > light)
+    colour = layers.masked_colour(bright, shown, colour)
+    middle = shape.curves[1].shape[1] // 2
+    upper, lower = (shape.curves[k][:, middle, 1] - nose[:, 1] for k in (1, 2))
+    is_open = ((lower - upper) / OPEN).clamp(0, 1)
+    ends = (lower + BELOW_SHOWN).clamp_max(EDGE_BELOW_NOSE)
+    edge = layers.mix(upper + BELOW_REST, ends, is_open).clamp(*EDGE_RANGE)
+    return Teeth(colour, edge[:, None, None], (1 - is_open[:, None, None]).square())
+
+
+def heights_over_edge(across: Tensor, edge: Tensor, down: Tensor) -> tuple[Tensor, Tensor]:
+    """How far above the row's edge pixels lie, and how far from a gap: (B, h, w), (B, 1, w).
+
+    Args: across (B, 1, w) and down (B, h, 1) from the nose; edge (B, 1, 1).
+    """
+    away = across.abs()
+    bounds = torch.tensor(BOUNDS, device=away.device)
+    k = torch.bucketize(away.contiguous(), bounds[1:-1])
+    left, right = bounds[k], bounds[k + 1]
+    half = (right - left) / 2
+    aside = ((away - left - half) / half).clamp(-1, 1).abs()
+    shorter = torch.tensor(SHORTER, device=away.device)[k]
+    ends = edge - ARC * away.square() - shorter - ROUND * aside**3.5
+    return ends - down, half * (1 - aside)
+
+
+def lay(
+    inside: Tensor,
+    unknown: Tensor,
+    teeth: Teeth,
+    *,
+    across: Tensor,
+    down: Tensor,
+    columns: Tensor,
+    rows: Tensor,
+    pixel: float,
+) -> Tensor:
+    """Lay teeth, and the dark below them, over mouths (B, 3, h, w) in [-1, 1], in place.
+
+    Args: unknown (B, 1, h, w), where a mouth is open and the photo does not show what is in it;
+        across (B, 1, w) and down (B, h, 1) from the nose; columns (B, 4, w), heights of the lips'
+        curves, in the rows (h,); pixel: a pixel's size.
+    Returns: the share (B, 1, h, w) of what was there that is left.
+    """
+    above, beside = heights_over_edge(across, teeth.edge, down)
+    tooth = torch.sigmoid(above / (0.7 * pixel))  # (B, h, w)
+    gap = torch.exp(-((beside / (0.75 * pixel)) ** 2))  # (B, 1, w)
+    gap = gap * ((GAP_HEIGHT - above) / GAP_HEIGHT).clamp(0, 1)
+    upper, lower = columns[:, 1, None], columns[:, 2, None]  # (B, 1, w)
+    below_lip = (rows[:, None] - upper).clamp_min(0)
+    wide = (lower - upper).clamp_min(1e-3)
+    aside = across.abs()
+    shade = 1 - SIDE_SHADOW * (aside / SIDE).clamp(0, 1).square()
+    shade = shade * (1 - LIP_SHADOW + LIP_SHADOW * (below_lip / LIP_SHADOW_HEIGHT).clamp(0, 1))
+    shade = shade * (1 - GAP * gap)
+    fade = ((FADES[1] - aside) / (FADES[1] - FADES[0])).clamp(0, 1)
+    alpha = unknown * (OPACITY * teeth.share * tooth * fade)[:, None]
+    depth = (1.25 * (1 - below_lip / wide)).clamp(0, 1) * (wide / WIDE).clamp(0, 1)
+    dark = unknown * (DARKNESS * (1 - tooth) * depth)[:, None]
+    kept = (1 - dark) * (1 - alpha)
+    drawn = alpha * shade[:, None] * teeth.colour * 2
+    inside.add_(1).mul_(kept).add_(drawn).sub_(1)
+    return kept

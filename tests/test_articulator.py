@@ -37,7 +37,7 @@ def geometry() -> Geometry:
 @pytest.fixture(scope="module")
 def network() -> Articulator:
     torch.manual_seed(0)
-    made = Articulator(ear_width=16, width=16).eval()
+    made = Articulator(n_dynamics=N_DYNAMICS, ear_width=16, width=16).eval()
     for layer in made.ear.layers:  # which start as the identity
         torch.nn.init.normal_(layer.mix.weight, std=0.2)
     return made

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vasa_cli.geometry import N_DYNAMICS
 from vasa_cli.models.audio_encoder import AHEAD_FRAMES, PAST_FRAMES, AudioEncoder
 
 N_PROSODY = 3  # energy, pitch, voicing
@@ -31,25 +30,27 @@ class Articulator(nn.Module):
     time at 25 frames a second.
     """
 
-    trust: Tensor  # (N_DYNAMICS,) correlation with the real ones on people kept out of training
-    gain: Tensor  # (N_DYNAMICS,) from the mean's spread to people's
+    trust: Tensor  # (K,) correlation with the real ones on people kept out of training
+    gain: Tensor  # (K,) from the mean's spread to people's
 
-    def __init__(self, *, ear_width: int = 160, width: int = 160, dropout: float = 0.3) -> None:
+    def __init__(
+        self, *, n_dynamics: int, ear_width: int = 160, width: int = 160, dropout: float = 0.3
+    ) -> None:
         super().__init__()
-        self.dims = dict(ear_width=ear_width, width=width)
+        self.dims = dict(n_dynamics=n_dynamics, ear_width=ear_width, width=width)
         self.ear = AudioEncoder(width=ear_width)
         self.ear.leave = nn.Identity()  # type: ignore[assignment]  # its classes are not asked for
         self.enter = nn.Conv1d(2 * (ear_width + N_PROSODY), width, 1)
         self.layers = nn.ModuleList(
             nn.Conv1d(width, width, _TAPS, dilation=d, padding=_TAPS // 2 * d) for d in _DILATIONS
         )
-        self.leave = nn.Conv1d(width, N_DYNAMICS, 1)
+        self.leave = nn.Conv1d(width, n_dynamics, 1)
         self.dropout = nn.Dropout(dropout)
-        self.register_buffer("trust", torch.zeros(N_DYNAMICS))
-        self.register_buffer("gain", torch.ones(N_DYNAMICS))
+        self.register_buffer("trust", torch.zeros(n_dynamics))
+        self.register_buffer("gain", torch.ones(n_dynamics))
 
     def forward(self, mels: Tensor, prosody: Tensor) -> Tensor:
-        """Mean dynamics (B, T, N_DYNAMICS) at 25 frames a second.
+        """Mean dynamics (B, T, K) at 25 frames a second.
 
         Args: mels (B, 4 T, N_MELS) as the ear reads them; prosody (B, 2 T, N_PROSODY).
         """
@@ -63,6 +64,6 @@ class Articulator(nn.Module):
 
 @torch.inference_mode()
 def articulation(model: Articulator, mels: Tensor, prosody: Tensor) -> Tensor:
-    """Dynamics as lively as people's, (B, T, N_DYNAMICS)."""
+    """Dynamics as lively as people's, (B, T, K)."""
     spread: Tensor = model(mels, prosody) * model.gain
     return spread

@@ -40,8 +40,9 @@ GAP_HEIGHT = 0.18  # from the edge up to where gaps are gone
 LIP_SHADOW, LIP_SHADOW_HEIGHT = 0.28, 0.06
 SIDE_SHADOW, SIDE = 0.55, 0.48  # towards the corners
 FADES = (0.36, 0.51)  # distance from the middle at which the row begins to fade, and is gone
-DARKNESS = 0.55  # of the space right below the teeth, in a mouth open by
-WIDE = 0.12
+CAVITY = (0.40, 0.18, 0.17)  # the space behind, in the light of the skin
+# How much of it there is right below the teeth and above the lower lip, in a mouth open by WIDE.
+CAVITY_SHARES, WIDE = (0.75, 0.45), 0.12
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Teeth:
     """What is expected of a person's upper teeth, from the photo alone."""
 
     colour: Tensor  # (B, 3, 1, 1), 0 to 1
+    cavity: Tensor  # (B, 3, 1, 1) behind them
     edge: Tensor  # (B, 1, 1) of the middle incisors, below the nose
     share: Tensor  # (B, 1, 1) how surely they are laid: not where the photo shows its own
 
@@ -65,8 +67,9 @@ def expect(picture: Tensor, opening: Tensor, shape: Shape, nose: Tensor, hue: Te
     light = around.mean(1, keepdim=True)
     white = torch.tensor(WHITE, device=picture.device)[None, :, None, None]
     colour = white * (around / light.clamp_min(0.05)) ** CAST
-    colour = layers.mix(colour.mean(1, keepdim=True), colour, hue)
     colour = colour * (light * BRIGHTER).clamp(*BRIGHTNESS)
+    cavity = torch.tensor(CAVITY, device=picture.device)[None, :, None, None] * light
+    colour, cavity = (layers.mix(x.mean(1, keepdim=True), x, hue) for x in (colour, cavity))
     shown = opening * (bright.mean(1, keepdim=True) > light)
     colour = layers.masked_colour(bright, shown, colour)
     middle = shape.curves[1].shape[1] // 2
@@ -74,7 +77,7 @@ def expect(picture: Tensor, opening: Tensor, shape: Shape, nose: Tensor, hue: Te
     is_open = ((lower - upper) / OPEN).clamp(0, 1)
     ends = (lower + BELOW_SHOWN).clamp_max(EDGE_BELOW_NOSE)
     edge = layers.mix(upper + BELOW_REST, ends, is_open).clamp(*EDGE_RANGE)
-    return Teeth(colour, edge[:, None, None], (1 - is_open[:, None, None]).square())
+    return Teeth(colour, cavity, edge[:, None, None], (1 - is_open[:, None, None]).square())
 
 
 def heights_over_edge(across: Tensor, edge: Tensor, down: Tensor) -> tuple[Tensor, Tensor]:
@@ -124,9 +127,10 @@ def lay(
     shade = shade * (1 - GAP * gap)
     fade = ((FADES[1] - aside) / (FADES[1] - FADES[0])).clamp(0, 1)
     alpha = unknown * (OPACITY * teeth.share * tooth * fade)[:, None]
-    depth = (1.25 * (1 - below_lip / wide)).clamp(0, 1) * (wide / WIDE).clamp(0, 1)
-    dark = unknown * (DARKNESS * (1 - tooth) * depth)[:, None]
-    kept = (1 - dark) * (1 - alpha)
-    drawn = alpha * shade[:, None] * teeth.colour * 2
-    inside.add_(1).mul_(kept).add_(drawn).sub_(1)
+    near, far = CAVITY_SHARES
+    dark = (near + (far - near) * (below_lip / wide).clamp(0, 1)) * (wide / WIDE).clamp(0, 1)
+    behind = unknown * (1 - tooth)[:, None] * dark[:, None]
+    kept = (1 - behind) * (1 - alpha)
+    drawn = alpha * shade[:, None] * teeth.colour + (1 - alpha) * behind * teeth.cavity
+    inside.add_(1).mul_(kept).add_(drawn, alpha=2).sub_(1)
     return kept

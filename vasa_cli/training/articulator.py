@@ -139,7 +139,7 @@ def train(
     held = [t for t in takes if t.validation and t.real and lips_trusted(t) > 0] or learned
     spread = np.concatenate([t.motion[:, N_HEAD_POSE:] for t in learned]).std(0) + 1e-4
     columns = weights_of_columns(geometry).to(device)
-    model = Articulator(ear_width=ear.width, width=width).to(device)
+    model = Articulator(n_dynamics=N_DYNAMICS, ear_width=ear.width, width=width).to(device)
     model.ear.load_state_dict(ear.state_dict(), strict=False)  # all but its classes
     average = Average(model, decay=0.995)
     own = {id(p) for p in model.ear.parameters()}

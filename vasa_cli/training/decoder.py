@@ -40,7 +40,6 @@ GAN_WEIGHT, MATCHING_WEIGHT = 0.1, 0.4
 DETAIL_GAIN = 6.0  # of what the critic sees of fine detail
 SKIN_OPINION = 0.05  # weight of a critic's opinion where nothing opens, 1 where it does
 GAN_RAMP = 0.05  # share of the run over which the critics are let in
-CRITIC_SIDES = {"pictures": MOUTH_SIDE, "clips": MOUTH_SIDE // 2}  # pixels at which they look
 GAN_STARTS = 0.35  # share of the run after which the discriminators join
 SPOKEN_FROM = 3000  # steps after which a resumed run teaches itself mouths that speak
 PICTURES_EVERY = 2  # one step in so many trains on pictures: mouths only, and under the critic
@@ -48,7 +47,7 @@ PICTURE_BATCH = 0.75  # of a batch of clips: pictures are larger
 
 
 class PatchDiscriminator(nn.Module):
-    """A crop (B, 3, s, s) with its maps to a map of realness, (B, 1, s / 8, s / 8), and inner maps.
+    """A crop with its maps to a map of realness, (B, 1, s / 8, s / 8), and its inner maps.
 
     Fine detail is shown to it enlarged as well: without, its loss on pictures kept out stayed at
     0.92 where with it 0.22 was reached in 42 steps, and teeth stayed a band without edges.
@@ -93,19 +92,6 @@ class Crop:
             shape.patch.cut(pair.target, side),
             F.grid_sample(pair.valid, shape.patch.grid(side), align_corners=False),
             shape.maps(columns, shape.opening(columns)),
-        )
-
-    def at(self, side: int) -> Crop:
-        """The same in so many pixels, no more than it has."""
-        if side == self.made.shape[-1]:
-            return self
-        return Crop(
-            resized(self.made, side),
-            resized(self.layered, side),
-            resized(self.change, side),
-            resized(self.truth, side),
-            resized(self.valid, side),
-            resized(self.maps, side // 2),
         )
 
 
@@ -187,56 +173,36 @@ def hinge(score: Tensor, maps: Tensor, *, real: bool) -> Tensor:
 
 
 @dataclass
-class Critic:
-    """A critic of mouths with its optimiser, and how many pixels of them it is shown."""
-
-    network: nn.Module
-    optimiser: torch.optim.Optimizer
-    side: int
-
-
-@dataclass
 class Team:
-    """The decoder, the critics of its mouths on pictures and on clips, and their optimisers."""
+    """The decoder, the critic of its mouths and their optimisers."""
 
     decoder: Decoder
     average: Average
-    critics: dict[str, Critic]
+    critic: nn.Module
     optimiser: torch.optim.Optimizer
+    critic_optimiser: torch.optim.Optimizer
 
     def parts(self) -> dict[str, object]:
-        parts: dict[str, object] = {
+        return {
             "decoder": self.decoder,
             "average": self.average,
+            "critic": self.critic,
             "optimiser": self.optimiser,
+            "critic_optimiser": self.critic_optimiser,
         }
-        for name, critic in self.critics.items():
-            parts[f"critic_{name}"] = critic.network
-            parts[f"critic_{name}_optimiser"] = critic.optimiser
-        return parts
-
-    def set_rate(self, rate: float) -> None:
-        """The learning rate of all."""
-        for optimiser in (self.optimiser, *(c.optimiser for c in self.critics.values())):
-            set_learning_rate(optimiser, rate)
 
 
 def make_team(*, width: int, rate: float, device: str) -> Team:
-    """A decoder with fresh weights, its critics and their optimisers, on a device."""
+    """A decoder with fresh weights, its critic and their optimisers, on a device."""
     decoder = channels_last_weights(Decoder(width=width)).to(device)
     decoder.bf16 = True
-    critics = {}
-    for name, side in CRITIC_SIDES.items():
-        network = channels_last_weights(PatchDiscriminator(N_MAPS)).to(device)
-        optimiser = torch.optim.AdamW(
-            network.parameters(), lr=rate, betas=(0.5, 0.99), weight_decay=0.01
-        )
-        critics[name] = Critic(network, optimiser, side)
+    critic = channels_last_weights(PatchDiscriminator(N_MAPS)).to(device)
     return Team(
         decoder,
         Average(decoder, decay=0.995),
-        critics,
+        critic,
         torch.optim.AdamW(decoder.parameters(), lr=rate, betas=(0.9, 0.99), weight_decay=0.01),
+        torch.optim.AdamW(critic.parameters(), lr=rate, betas=(0.5, 0.99), weight_decay=0.01),
     )
 
 
@@ -247,7 +213,6 @@ def step(
     run: Run,
     *,
     gan: float,
-    critic: Critic,
     parts: tuple[str, ...] = PARTS,
 ) -> dict[str, float]:
     """One update of the parts in training and, when the GAN is on, of the critic.
@@ -266,7 +231,7 @@ def step(
         for name, crop in drawn.items():
             losses[name] = crop_loss(crop, judge, perceptual=PERCEPTUAL[name])
             if gan > 0 and name == "mouth":
-                fool, match = fooling(critic.network, crop.at(critic.side))
+                fool, match = fooling(team.critic, crop)
                 losses[f"fool_{name}"], losses[f"match_{name}"] = fool, match
                 weights[f"fool_{name}"] = gan * GAN_WEIGHT * LOSS_WEIGHTS[name]
                 weights[f"match_{name}"] = gan * MATCHING_WEIGHT * LOSS_WEIGHTS[name]
@@ -277,7 +242,7 @@ def step(
     team.optimiser.step()
     figures = {name: float(value.detach()) for name, value in losses.items()}
     if gan > 0 and "mouth" in drawn:
-        figures["critic"] = teach_critic(critic, drawn["mouth"].at(critic.side), run)
+        figures["critic"] = teach_critic(team, drawn["mouth"], run)
     return figures
 
 
@@ -296,19 +261,19 @@ def fooling(critic: nn.Module, crop: Crop) -> tuple[Tensor, Tensor]:
     return -opinion(score, crop.maps).mean(), torch.as_tensor(match)
 
 
-def teach_critic(critic: Critic, crop: Crop, run: Run) -> float:
+def teach_critic(team: Team, crop: Crop, run: Run) -> float:
     """Hinge loss on real and drawn mouths; those beyond the camera's view are not shown."""
     keep = crop.valid.mean((1, 2, 3)) > 0.98
     if keep.sum() < 2:
         return 0.0
     maps = crop.maps[keep]
     with run.autocast():
-        real = hinge(critic.network(crop.truth[keep], maps)[0], maps, real=True)
-        drawn = hinge(critic.network(crop.made.detach()[keep], maps)[0], maps, real=False)
-    critic.optimiser.zero_grad()
+        real = hinge(team.critic(crop.truth[keep], maps)[0], maps, real=True)
+        drawn = hinge(team.critic(crop.made.detach()[keep], maps)[0], maps, real=False)
+    team.critic_optimiser.zero_grad()
     loss = (real + drawn) / 2
     loss.backward()
-    critic.optimiser.step()
+    team.critic_optimiser.step()
     return float(loss.detach())
 
 
@@ -372,17 +337,14 @@ def train(
     with Ahead(draw) as pairs:
         while run.going:
             done = run.share_done
-            team.set_rate(learning_rate(done, peak=rate))
+            set_learning_rate(team.optimiser, learning_rate(done, peak=rate))
+            set_learning_rate(team.critic_optimiser, learning_rate(done, peak=rate))
             pair = to_device(pairs.next(), device)
-            kind = "pictures" if on_pictures(run.step) else "clips"
-            chosen = ("mouth",) if kind == "pictures" and "mouth" in parts else parts
-            gan = min(1.0, max(0.0, done - gan_starts) / GAN_RAMP)
-            figures = step(
-                team, pair, features, run, gan=gan, critic=team.critics[kind], parts=chosen
-            )
-            for key, value in figures.items():
-                name = f"{kind}_{key}"
-                means[name] = 0.97 * means.get(name, value) + 0.03 * value
+            gan, chosen = 0.0, parts
+            if on_pictures(run.step) and "mouth" in parts:
+                gan, chosen = min(1.0, max(0.0, done - gan_starts) / GAN_RAMP), ("mouth",)
+            for key, value in step(team, pair, features, run, gan=gan, parts=chosen).items():
+                means[key] = 0.97 * means.get(key, value) + 0.03 * value
             team.average.update(team.decoder, run.step)
             run.step += 1
             if run.step % 25 == 0:
@@ -395,9 +357,8 @@ def train(
 def on_pictures(step_number: int) -> bool:
     """Whether a step trains on pictures instead of clips.
 
-    The clips' crops are enlarged and soft: at full size a critic could not tell drawn from real,
-    its loss stayed at chance, and teeth stayed a band without edges. So pictures teach edges, and
-    clips, shown to a critic of their own at half the size, what is inside of a mouth open wide.
+    The critic sees pictures only. The clips' crops are enlarged and soft: there it could not tell
+    drawn from real, its loss stayed at chance, and teeth stayed a band without edges.
     """
     return step_number % PICTURES_EVERY == PICTURES_EVERY - 1
 

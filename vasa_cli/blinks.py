@@ -55,7 +55,7 @@ def scale_blinks(openings: np.ndarray, scale: np.ndarray, *, fps: float) -> np.n
         wanted = float(scale[blink.centre])
         n = int(np.floor(due + wanted)) - int(np.floor(due))
         due += wanted
-        pulse = openings[blink.start : blink.stop] - _line(openings, blink)
+        pulse = openings[blink.start : blink.stop] - lids_up(openings, blink)
         if n == 0:
             made[blink.start : blink.stop] -= pulse
         for k in range(1, n):
@@ -67,7 +67,7 @@ def scale_blinks(openings: np.ndarray, scale: np.ndarray, *, fps: float) -> np.n
     return np.where((scale == 0)[:, None], np.maximum(made, lowest), made)
 
 
-def _line(openings: np.ndarray, blink: Blink) -> np.ndarray:
+def lids_up(openings: np.ndarray, blink: Blink) -> np.ndarray:
     """Openings (n, 2) of a blink's frames had the lids stayed up: straight from side to side."""
     before, after = max(blink.start - 1, 0), min(blink.stop, len(openings) - 1)
     if blink.start == 0:

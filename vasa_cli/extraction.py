@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import islice
-from typing import Callable
+from typing import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
+from vasa_cli.errors import UsageError
 from vasa_cli.face import FaceReader, Window
 from vasa_cli.film import Film
 from vasa_cli.geometry import (
@@ -70,6 +71,7 @@ def extract(
     strength: float = 1.0,
     basis: str = "",
     seconds: float | None = None,
+    skip: Sequence[tuple[int, int]] = (),
     tell: Callable[[int, int], None] = lambda done, total: None,
 ) -> Performance:
     """Motion of one face of a film, every frame of it.
@@ -79,6 +81,7 @@ def extract(
         strength: of the smoothing, 0 for none.
         basis: SHA-256 of the geometry weights, kept with the motion.
         seconds: read only so many from the beginning.
+        skip: first and last of frames not to be looked at; they are drawn from their neighbours.
         tell: frames done, and about how many there are.
 
     Raises:
@@ -90,7 +93,7 @@ def extract(
     frames = film.frames(n_frames=wanted, longest_side=side)
     total = film.n_expected if wanted is None else min(wanted, film.n_expected)
     seen = track(
-        frames,
+        without(frames, skip),
         reader,
         face=face,
         scale=max(film.size) / min(side, max(film.size)),
@@ -102,6 +105,28 @@ def extract(
     return Performance(
         film, seen, shots, recording, film.warnings + _warnings(film, seen, frames.complaint)
     )
+
+
+def without(frames: Iterable[np.ndarray], skip: Sequence[tuple[int, int]]) -> Iterator[np.ndarray]:
+    """Frames of which some, from a first to a last, are copies of the one before them.
+
+    Raises: UsageError when no other frame is left.
+    """
+    last: np.ndarray | None = None
+    n_waiting = 0
+    for number, image in enumerate(frames):
+        if any(a <= number <= b for a, b in skip):
+            if last is None:
+                n_waiting += 1
+                continue
+            image = last
+        yield from [image] * n_waiting  # before the first that is whole
+        n_waiting, last = 0, image
+        yield image
+    if last is None and n_waiting:
+        raise UsageError(
+            f"all {n_waiting} frames of the film are to be filled; leave some to draw them from"
+        )
 
 
 def tracking_side(film: Film, reader: FaceReader) -> int:

@@ -59,8 +59,11 @@ class Eyes:
     photo_gaze: np.ndarray  # (3,) where the photo looks, in the camera's frame
 
     @staticmethod
-    def of(code: FaceCode, geometry: Geometry) -> Eyes:
-        """The eyes of a face that was fitted."""
+    def of(code: FaceCode, geometry: Geometry, *, elsewhere_share: float = ELSEWHERE_SHARE) -> Eyes:
+        """The eyes of a face that was fitted.
+
+        Args: elsewhere_share says how likely such a face looks elsewhere than into the camera.
+        """
         shown = geometry.neutral(code.identity) + code.detail + geometry.displacement(code.dynamics)
         widths = [np.linalg.norm(np.subtract(*shown[list(e["corners"])])) for e in EYES.values()]
         radius = float(np.mean(widths)) * EYEBALL_RADIUS_OVER_EYE_WIDTH
@@ -68,7 +71,7 @@ class Eyes:
         photo = (face_measures(shown)[list(GAZE)] - forward) / radius
         seen = angles_of(rotation_matrix(code.head_pose[:3]) @ gaze_of_offset(photo))
         unit = [face_measures(geometry.dynamics_basis[..., k])[k] for k in GAZE]
-        return Eyes(radius / np.array(unit), photo, gaze_vector(likely_gaze(seen)))
+        return Eyes(radius / np.array(unit), photo, gaze_vector(likely_gaze(seen, elsewhere_share)))
 
     def dynamics(self, gaze: np.ndarray, head: np.ndarray, photo_head: np.ndarray) -> np.ndarray:
         """Changes (T, 2) of the gaze dynamics from the photo, so that the eyes look along `gaze`.
@@ -130,7 +133,7 @@ def in_head(gaze: np.ndarray, head: np.ndarray) -> np.ndarray:
     return own[:, :2] * [1.0, -1.0]
 
 
-def likely_gaze(seen: np.ndarray) -> np.ndarray:
+def likely_gaze(seen: np.ndarray, elsewhere_share: float = ELSEWHERE_SHARE) -> np.ndarray:
     """Where a photo looks, (2,) degrees, from what its points say.
 
     Points are a few degrees off, and most portraits look into the camera: what may well be that is
@@ -142,8 +145,8 @@ def likely_gaze(seen: np.ndarray) -> np.ndarray:
     def density(spread: np.ndarray) -> float:
         return float(np.exp(-0.5 * ((error / spread) ** 2).sum()) / spread.prod())
 
-    elsewhere = ELSEWHERE_SHARE * density(wide)
-    share = elsewhere / (elsewhere + (1 - ELSEWHERE_SHARE) * density(CAMERA_SPREAD) + 1e-300)
+    elsewhere = elsewhere_share * density(wide)
+    share = elsewhere / (elsewhere + (1 - elsewhere_share) * density(CAMERA_SPREAD) + 1e-300)
     kept = ELSEWHERE_SPREAD**2 / wide**2
     return share * kept * error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import islice
 from typing import Callable, Iterator, Mapping, Sequence
 
@@ -41,6 +42,8 @@ class Plan:
     squares: list[Square | None]  # None where nothing is drawn
     mask: Callable[..., np.ndarray]  # of a square and faces: what of it may change
     missing: Mapping[int, tuple[Neighbour, ...]] = field(default_factory=dict)
+    # by the number of a new frame, the old one whose face is drawn in it instead of its own
+    lent: Mapping[int, int] = field(default_factory=dict)
 
 
 def square_of(shot: Shot, frame: int) -> Square:
@@ -66,8 +69,15 @@ def draw(
 ) -> Iterator[np.ndarray]:
     """Finished frames (H, W, 3) uint8, one at a time, drawn and marked ahead in threads."""
 
+    @lru_cache(maxsize=4)
+    def lender(number: int) -> np.ndarray:
+        (image,) = film.frames(first=number, n_frames=1)
+        return image
+
     def finished(batch: list[tuple[int, np.ndarray]]) -> list[np.ndarray]:
-        return [marked(even_part(frame), marks) for frame in drawn(renderer, batch, seen, plan)]
+        lent = {k: lender(plan.lent[k]) for k, _ in batch if k in plan.lent}
+        made = drawn(renderer, batch, seen, plan, lent)
+        return [marked(even_part(frame), marks) for frame in made]
 
     images = enumerate(film.in_order(plan.numbers.tolist()))
     batches = iter(lambda: list(islice(images, DRAWN_AT_ONCE)), [])
@@ -76,9 +86,16 @@ def draw(
 
 
 def drawn(
-    renderer: Renderer, batch: list[tuple[int, np.ndarray]], seen: Track, plan: Plan
+    renderer: Renderer,
+    batch: list[tuple[int, np.ndarray]],
+    seen: Track,
+    plan: Plan,
+    lent: Mapping[int, np.ndarray] = {},
 ) -> list[np.ndarray]:
-    """A batch of frames with their numbers in the plan, its faces moved where it says so."""
+    """A batch of frames with their numbers in the plan, its faces moved where it says so.
+
+    Args: lent holds the frame (H, W, 3) whose face is drawn, for each that has it lent.
+    """
     images = dict(batch)
     models = renderer.models
     for k in images:
@@ -92,16 +109,16 @@ def drawn(
     for side in sorted({square.side for _, square in moved}):
         chosen = [(k, square) for k, square in moved if square.side == side]
         frames, squares = [k for k, _ in chosen], [square for _, square in chosen]
-        sources = seen.points[plan.numbers[frames]]
+        own = plan.numbers[frames]
         made = repaint.draw(
             models.decoder,
             models.device,
-            [images[k] for k in frames],
+            [lent.get(k, images[k]) for k in frames],
             squares,
-            sources,
+            seen.points[[plan.lent.get(k, number) for k, number in zip(frames, own)]],
             plan.targets[frames],
         )
-        for k, square, new, source in zip(frames, squares, made, sources):
+        for k, square, new, source in zip(frames, squares, made, seen.points[own]):
             mask = plan.mask(square, source, plan.targets[k]) * plan.share[k]
             images[k] = repaint.blend(images[k], new, mask, square)
     return list(images.values())

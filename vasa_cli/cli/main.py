@@ -24,6 +24,7 @@ COMMANDS = {
     "extract": "vasa_cli.cli.extract:extract",
     "animate": "vasa_cli.cli.animate:animate",
     "dub": "vasa_cli.cli.dub:dub",
+    "edit": "vasa_cli.cli.edit:edit",
     "motion": "vasa_cli.cli.motion:motion",
     "plot": "vasa_cli.cli.plot:plot",
     "batch": "vasa_cli.cli.batch:batch",

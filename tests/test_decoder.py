@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from vasa_cli.geometry import Geometry
 from vasa_cli.loading import load_geometry
 from vasa_cli.models import fields
-from vasa_cli.models.blocks import DoublingConv, double
+from vasa_cli.models.blocks import DoublingConv, double, turned
 from vasa_cli.models.decoder import Decoder
 from vasa_cli.models.moved import MotionField, sample_moved, sample_whole
 from vasa_cli.weights import find_weights_dir
@@ -188,6 +188,16 @@ def test_a_doubling_convolution_is_a_convolution_of_the_doubled_picture() -> Non
         convolved = layer[0](double(x))
         expected = torch.nn.functional.leaky_relu(convolved, 0.2)
         assert torch.allclose(layer(x), expected, atol=1e-5)
+        layer.hold()
+        assert torch.allclose(layer(x), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("learning", [False, True])
+def test_turned_pictures_are_the_same_channels_last(learning: bool) -> None:
+    x = torch.randn(2, 5, 6, 7).bfloat16()
+    with torch.set_grad_enabled(learning):
+        found = turned(x)
+    assert torch.equal(found, x) and found.is_contiguous(memory_format=torch.channels_last)
 
 
 def test_rigid_flow_of_a_shift_is_that_shift(geometry: Geometry) -> None:

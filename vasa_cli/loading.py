@@ -177,8 +177,7 @@ def load_models(weights_dir: Path | None, device: torch.device) -> Models:
     if spread is None or spread.shape != (N_HEAD_POSE + N_DYNAMICS,):
         raise _other_version("motion", folder, "spread is missing or of another length")
     decoder, _ = build("decoder", Decoder, folder, device)
-    if fast_bf16(device):
-        decoder.lower()
+    decoder.settle(bf16=fast_bf16(device))
     return Models(
         reader,
         reader.geometry,

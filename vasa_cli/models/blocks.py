@@ -24,17 +24,29 @@ class DoublingConv(nn.Sequential):
     Each output pixel sees two by two input pixels, so the weights that meet the same one are added.
     """
 
+    held: Tensor | None
+
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(*conv(in_channels, out_channels))
+        self.register_buffer("held", None, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        layer = cast(nn.Conv2d, self[0])
-        kernel: Tensor = layer.weight  # (out_channels, in_channels, 3, 3)
+        kernel = self._kernel() if self.held is None else self.held
+        bias = cast(nn.Conv2d, self[0]).bias
+        doubled: Tensor = self[1](F.conv_transpose2d(x, kernel, bias, 2, 1))
+        return doubled
+
+    def hold(self) -> None:
+        """Add the weights once for all runs to come; they must not change any more."""
+        self.held = channels_last(self._kernel().detach())
+
+    def _kernel(self) -> Tensor:
+        """The weights of the transposed convolution, (in_channels, out_channels, 4, 4)."""
+        kernel: Tensor = cast(nn.Conv2d, self[0]).weight  # (out_channels, in_channels, 3, 3)
         for axis in (2, 3):
             a, b, c = kernel.unbind(axis)
             kernel = torch.stack((c, b + c, a + b, a), axis)  # in a transposed one, back to front
-        doubled: Tensor = self[1](F.conv_transpose2d(x, kernel.transpose(0, 1), layer.bias, 2, 1))
-        return doubled
+        return kernel.transpose(0, 1)
 
 
 class Residual(nn.Module):
@@ -95,6 +107,20 @@ def double(x: Tensor) -> Tensor:
 def channels_last(x: Tensor) -> Tensor:
     """The same tensor (B, C, H, W), channels last in memory."""
     return x.contiguous(memory_format=torch.channels_last)
+
+
+def turned(x: Tensor) -> Tensor:
+    """`channels_last`; where nothing learns, on a CPU, picture by picture, which is twice as fast.
+
+    PyTorch turns a matrix in blocks that the processor's cache holds, but not a batch of them.
+    """
+    if x.device.type != "cpu" or torch.is_grad_enabled():
+        return channels_last(x)
+    n, channels, height, width = x.shape
+    pixels = x.new_empty(n, height * width, channels)
+    for picture, planes in zip(pixels, x.flatten(2)):
+        picture.copy_(planes.T)
+    return pixels.view(n, height, width, channels).permute(0, 3, 1, 2)
 
 
 def channels_last_weights(network: Network) -> Network:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vasa_cli.models import fields, layers
-from vasa_cli.models.blocks import UNet, channels_last
+from vasa_cli.models.blocks import DoublingConv, UNet, turned
 from vasa_cli.models.moved import MotionField, sample_whole
 from vasa_cli.models.painting import (
     EYE_SIDE,
@@ -105,14 +105,19 @@ class Decoder(nn.Module):
         return {"width": self.width}
 
     def _run(self, network: nn.Module, x: Tensor) -> Tensor:
+        x = turned(x.bfloat16() if self.bf16 else x)
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16):
-            return network(channels_last(x)).float()
+            return network(x).float()
 
-    def lower(self) -> None:
-        """Run the networks in bfloat16, weights too: for drawing, not for training."""
-        self.bf16 = True
+    def settle(self, *, bf16: bool) -> None:
+        """Make the networks ready to draw, in bfloat16 or float32; they learn no more then."""
+        self.bf16 = bf16
         for network in (self.motion, self.mouth, self.eye):
-            network.bfloat16()
+            if bf16:
+                network.bfloat16()
+            for layer in network.modules():
+                if isinstance(layer, DoublingConv):
+                    layer.hold()
 
     def look(self, photo: Tensor, points: Tensor) -> Appearance:
         """Encode the photo (B, 3, S, S) and its points (B, 478, 3) once."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ def row(size: int, cores: int, seconds: float, *fps: float, stages: bool = False
     runs = tuple(
         Measured(
             n_frames=n_frames,
+            video_fps=Fraction(25),
             start_up_s=1.0,
             first_frame_s=2.0,
             total_s=n_frames / value,
@@ -40,6 +42,7 @@ def row(size: int, cores: int, seconds: float, *fps: float, stages: bool = False
             ffmpeg_peak_mb=None,
             precision="bfloat16",
             stages=STAGES if stages else (),
+            conv_gflops={"bfloat16": 190.0, "float32": 60.0} if stages else {},
         )
         for value in fps
     )
@@ -70,9 +73,12 @@ def test_medians_shares_limits_and_what_the_stages_allow_are_told() -> None:
     assert figures["times_real_time"] == pytest.approx(1.6)
     assert figures["stages_allow_fps"] == pytest.approx(200)  # 10 ms on each of two cores
     assert figures["ffmpeg_peak_mb"] is None
+    assert figures["conv_gflops"]["bfloat16"] == 190
     lines = report.table(rows).splitlines()
     (warp,) = (line.split() for line in lines if line.startswith("warp"))
     assert warp[:5] == ["warp", "6.00", "60%", "3.00", "2.0"]
+    assert "3x3 convolutions reach 190 GFLOP/s in bfloat16, 60 GFLOP/s in float32" in lines
+    assert lines[3].split()[5:7] == ["40.0", "1.60"]  # whole command, times real time
     (photo,) = (line for line in lines if line.startswith("read photo"))
     assert photo.endswith("a video")
     assert any(line.startswith("together") and "200.0 fps on 2 cores" in line for line in lines)
@@ -160,5 +166,6 @@ def test_a_tiny_benchmark_measures_every_stage_and_writes_its_files(tmp_path: Pa
     assert names[0] == "read photo" and names[-1] == "encode video"
     assert {"sample motion", "motion field", "warp", "mouth", "eyes", "blend", "mark"} < set(names)
     assert all(stage["ms"] > 0 for stage in case["stages"] if stage["name"] != "sample motion")
+    assert set(case["conv_gflops"]) == {"bfloat16", "float32"}
     assert figures["machine"]["precision"] in ("bfloat16", "float32")
     assert "warp" in (tmp_path / "out" / "bench.txt").read_text()

@@ -99,7 +99,9 @@ def measure(case: Case, begun_s: float) -> Measured:
         result = renderer.render(case.photo, sound, output, options=options, progress=watch)
         total_s = time.time() - begun_s
         peak_mb = _peak_mb("self")
-        stages = measure_stages(renderer, case.photo, sound, options) if case.with_stages else ()
+        stages, rates = (
+            measure_stages(renderer, case.photo, sound, options) if case.with_stages else ((), {})
+        )
     more = result.n_frames > BATCH
     return Measured(
         n_frames=result.n_frames,
@@ -111,6 +113,8 @@ def measure(case: Case, begun_s: float) -> Measured:
         ffmpeg_peak_mb=max(peaks, default=None),
         precision=precision(renderer.models),
         stages=stages,
+        conv_gflops=rates,
+        video_fps=result.fps,
     )
 
 

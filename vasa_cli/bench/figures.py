@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
+from typing import Mapping
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +38,7 @@ class Measured:
     """What one case took."""
 
     n_frames: int
+    video_fps: Fraction  # of the video
     start_up_s: float  # from the process's start until the networks are ready
     first_frame_s: float  # from the process's start until the first frame is handed to ffmpeg
     total_s: float  # from the process's start until the video stands under its name
@@ -44,8 +47,14 @@ class Measured:
     ffmpeg_peak_mb: float | None
     precision: str  # of the networks
     stages: tuple[Stage, ...] = ()
+    conv_gflops: Mapping[str, float] = field(default_factory=dict)  # a second, by number format
 
     @property
     def fps(self) -> float:
         """Of the whole command."""
         return self.n_frames / self.total_s
+
+    @property
+    def times_real_time(self) -> float:
+        """Seconds of video made in a second of the whole command."""
+        return self.fps / float(self.video_fps)

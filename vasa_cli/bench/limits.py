@@ -53,6 +53,12 @@ def conv_flops(device: torch.device, dtype: torch.dtype) -> float:
     return n_operations / best_s(lambda: F.conv2d(x, weight, padding=1), device)
 
 
+def conv_rates(device: torch.device) -> dict[str, float]:
+    """GFLOP a second of that convolution in each number format that the decoder may run in."""
+    kinds = (torch.bfloat16, torch.float32)
+    return {str(kind).removeprefix("torch."): conv_flops(device, kind) / 1e9 for kind in kinds}
+
+
 @torch.inference_mode()
 def network_flops(network: nn.Module, x: Tensor) -> int:
     """Floating point operations of one run."""

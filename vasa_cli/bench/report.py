@@ -32,6 +32,11 @@ class Row:
         return next((run.stages for run in self.runs if run.stages), ())
 
     @property
+    def conv_gflops(self) -> dict[str, float]:
+        """What plain convolutions reach, by number format; empty where stages were not measured."""
+        return next((dict(run.conv_gflops) for run in self.runs if run.stages), {})
+
+    @property
     def most_fps(self) -> float | None:
         """What the stages allow where every core is always busy."""
         ms = sum(stage.ms for stage in self.stages if not stage.per_video)
@@ -42,6 +47,7 @@ COLUMNS = {  # of the table, with their format
     "start_up_s": ("start-up s", ".1f"),
     "first_frame_s": ("1st frame s", ".1f"),
     "fps": ("fps", ".1f"),
+    "times_real_time": ("x real time", ".2f"),
     "steady_fps": ("steady fps", ".1f"),
     "peak_mb": ("MB", ".0f"),
     "ffmpeg_peak_mb": ("ffmpeg MB", ".0f"),
@@ -66,11 +72,9 @@ def as_json(rows: list[Row]) -> dict[str, Any]:
                 "device": row.case.device,
                 "n_frames": row.runs[0].n_frames,
                 **{name: row.median(name) for name in COLUMNS},
-                "times_real_time": (row.median("fps") or 0)
-                * row.case.seconds
-                / row.runs[0].n_frames,
                 "stages_allow_fps": row.most_fps,
                 "fps_of_runs": [round(run.fps, 2) for run in row.runs],
+                "conv_gflops": row.conv_gflops,
                 "stages": [asdict(stage) for stage in row.stages],
             }
             for row in rows
@@ -100,6 +104,8 @@ def _stage_lines(row: Row) -> list[str]:
     total = sum(stage.ms for stage in row.stages if not stage.per_video)
     lines = [
         f"stages at {row.case.size} pixels, each alone on one core",
+        "3x3 convolutions reach "
+        + ", ".join(f"{rate:.0f} GFLOP/s in {kind}" for kind, rate in row.conv_gflops.items()),
         f"{'':18}{'ms a frame':>12}{'share':>8}{'limit ms':>10}{'times':>7}  limit",
     ]
     for stage in row.stages:

@@ -6,7 +6,7 @@ import hashlib
 import time
 from itertools import islice
 from pathlib import Path
-from typing import Callable
+from typing import Callable, Mapping
 
 import numpy as np
 import torch
@@ -38,18 +38,23 @@ def precision(models: Models) -> str:
 @torch.inference_mode()
 def measure_stages(
     renderer: Renderer, photo: Path, speech: Path, options: RenderOptions
-) -> tuple[Stage, ...]:
-    """All stages in their order; a GPU's share of them runs there."""
+) -> tuple[tuple[Stage, ...], dict[str, float]]:
+    """All stages in their order, and `limits.conv_rates`; a GPU's share of them runs there."""
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return _measure(renderer, photo, speech, options)
+        rates = limits.conv_rates(renderer.models.device)
+        return _measure(renderer, photo, speech, options, rates), rates
     finally:
         torch.set_num_threads(n_threads)
 
 
 def _measure(
-    renderer: Renderer, photo: Path, speech: Path, options: RenderOptions
+    renderer: Renderer,
+    photo: Path,
+    speech: Path,
+    options: RenderOptions,
+    rates: Mapping[str, float],
 ) -> tuple[Stage, ...]:
     models, device = renderer.models, renderer.models.device
     decoder = models.decoder
@@ -100,8 +105,7 @@ def _measure(
         return [placement.finish(square) for square in squares]
 
     drawn = shown()
-    dtype = torch.bfloat16 if decoder.bf16 else torch.float32
-    rate = limits.conv_flops(device, dtype)
+    rate = 1e9 * rates[precision(models)]
     convolving = f"its FLOPs at the {precision(models)} rate of a 3x3 convolution"
 
     def network_stage(

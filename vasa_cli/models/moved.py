@@ -11,6 +11,8 @@ from torch.nn import functional as F
 
 from vasa_cli.models import fields
 
+PIXELS_AT_ONCE = 1 << 14  # of a frame, whose maps then lie in a core's own cache
+
 
 @dataclass(frozen=True)
 class MotionField:
@@ -41,16 +43,18 @@ def sample_moved(photo: Tensor, field: MotionField, grid: Tensor) -> Tensor:
 def sample_whole(photo: Tensor, field: MotionField) -> Tensor:
     """The whole moved photo, fill included, (B, 3, S, S): `sample_moved` at every pixel.
 
-    On a CPU a frame at a time, which its caches hold: several times faster than all at once.
+    On a CPU some rows of a frame at a time, which its caches hold: several times faster than all at
+    once.
     """
     side, n_frames = photo.shape[-1], len(field.flow)
+    on_cpu = photo.device.type == "cpu"
     pixels = fields.pixel_grid(side, photo.device).permute(0, 3, 1, 2).contiguous()
     frames = photo.new_empty(n_frames, *photo.shape[1:])
-    step = 1 if photo.device.type == "cpu" else n_frames
+    step, n_rows = (1, max(1, PIXELS_AT_ONCE // side)) if on_cpu else (n_frames, side)
     for first in range(0, n_frames, step):
         part = slice(first, first + step)
-        large = fields.enlarged(field.maps[part], side)
-        where = large[:, :2].add_(pixels).permute(0, 2, 3, 1)
-        moved = F.grid_sample(photo[part], where, align_corners=False, padding_mode="border")
-        torch.addcmul(large[:, 3:], moved, large[:, 2:3], out=frames[part])
+        for rows, large in fields.enlarged_strips(field.maps[part], side, n_rows):
+            where = (large[:, :2] + pixels[:, :, rows]).permute(0, 2, 3, 1)
+            moved = F.grid_sample(photo[part], where, align_corners=False, padding_mode="border")
+            torch.addcmul(large[:, 3:], moved, large[:, 2:3], out=frames[part, :, rows])
     return frames

@@ -25,6 +25,7 @@ LAYERS = {
     "training": 4,
     "evaluate": 4,
     "evaluate_motion": 4,
+    "evaluate_dub": 4,
     "evaluate_watermark": 4,
     "compare": 4,
     "models": 2,

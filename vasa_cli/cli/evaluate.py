@@ -8,6 +8,7 @@ from typing import TextIO
 
 import click
 
+from vasa_cli.cli.evaluate_dub import dub
 from vasa_cli.cli.evaluate_motion import motion
 from vasa_cli.cli.evaluate_watermark import watermark
 
@@ -66,6 +67,7 @@ def reenact(
     click.echo(json.dumps(figures) if as_json else table(figures))
 
 
+evaluate.add_command(dub)
 evaluate.add_command(motion)
 evaluate.add_command(watermark)
 

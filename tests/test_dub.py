@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 
 from tests.conftest import run_vasa as run
-from tests.films import SIDE, moved, nothing, photo, write_film
+from tests.films import (
+    SIDE,
+    moved,
+    nothing,
+    photo,
+    turned_by_phone,
+    with_damage,
+    write_film,
+)
 from tests.test_video import tone
 from vasa_cli.dub import length_of, plan_dubbing, spoken_points, uncovered
 from vasa_cli.extraction import Performance, extract, read_motion
@@ -22,7 +30,7 @@ from vasa_cli.pipeline import Renderer
 from vasa_cli.refilm import FADE_FRAMES, Plan, draw, faded
 from vasa_cli.repaint import lower_face_mask
 from vasa_cli.track import track
-from vasa_cli.video import probe
+from vasa_cli.video import probe, read_video
 
 N_FRAMES = 12
 
@@ -228,3 +236,23 @@ def test_an_odd_size_loses_its_last_row(renderer: Renderer, tmp_path: Path) -> N
     result = run("dub", odd, speech, "-o", out, "--steps", 1, "--device", "cpu")
     assert result.exit_code == 0, result.stderr
     assert (probe(out).width, probe(out).height) == (190, 188)
+
+
+@pytest.mark.parametrize("fault", ["damaged", "turned"])
+def test_films_from_phones_and_bad_copies_are_dubbed(
+    film: Path, tmp_path: Path, fault: str
+) -> None:
+    bad = tmp_path / f"{fault}.mp4"
+    (
+        with_damage(film, bad, start=0.7, stop=0.8)
+        if fault == "damaged"
+        else turned_by_phone(film, bad)
+    )
+    speech = tone(tmp_path / "s.wav", duration_s=0.48)
+    out = tmp_path / "out.mp4"
+    result = run("dub", bad, speech, "-o", out, "--steps", 1, "--device", "cpu")
+    assert result.exit_code == 0, result.stderr
+    assert ("damaged.mp4 is damaged" in result.stderr) == (fault == "damaged")
+    assert probe(out, count_frames=True).n_frames == pytest.approx(N_FRAMES, abs=2)
+    upright = next(read_video(film)).astype(float)
+    assert np.abs(next(read_video(out)) - upright).mean() < 6

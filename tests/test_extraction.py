@@ -12,7 +12,14 @@ import torch
 
 from tests.conftest import run_vasa as run
 from tests.films import SIDE, moved, nothing, photo, turned_by_phone, with_damage, write_film
-from vasa_cli.extraction import Performance, extract, gaps_of, read_motion, shut_lips
+from vasa_cli.extraction import (
+    Performance,
+    extract,
+    gaps_of,
+    read_motion,
+    shut_lips,
+    tracking_side,
+)
 from vasa_cli.face import FaceReader
 from vasa_cli.film import open_film
 from vasa_cli.geometry import CROP_ORIGIN_Y, N_DYNAMICS, FaceCode, Geometry, face_measures
@@ -232,3 +239,16 @@ def test_of_two_faces_the_second_can_be_taken(reader: FaceReader, tmp_path: Path
     assert ways[1] > 5 * ways[0]
     result = run("extract", path, "--face", 3, "-o", tmp_path / "m.safetensors")
     assert result.exit_code == 2 and "no face 3 in two.mp4: at most 2 found" in result.stderr
+
+
+def test_a_large_film_is_tracked_small_and_told_in_its_own_pixels(
+    reader: FaceReader, tmp_path: Path
+) -> None:
+    large = [moved(photo(side=1440), right=4.0 * k) for k in range(2)]
+    film = open_film(write_film(tmp_path / "large.mp4", large))
+    assert 640 <= tracking_side(film, reader) <= 1000
+    points = extract(film, reader).track.points[0]
+    small = [moved(photo(side=480), right=4.0 * k / 3) for k in range(2)]
+    same = extract(open_film(write_film(tmp_path / "small.mp4", small)), reader).track.points[0]
+    height = np.linalg.norm(points[10, :2] - points[152, :2])
+    assert np.abs(points - same * 3)[:, :2].max() < 0.04 * height

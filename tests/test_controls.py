@@ -20,6 +20,7 @@ from vasa_cli.controls import (
     lid_openings,
     own_axes,
 )
+from vasa_cli.control_values import EMOTIONS
 from vasa_cli.emotion import Emotions
 from vasa_cli.gaze import DRAWN, GAZE, Eyes, angles_of, gaze_vector, likely_gaze, saccades
 from vasa_cli.geometry import (
@@ -388,6 +389,23 @@ def test_a_smile_in_the_photo_gives_way_to_sadness(geometry: Geometry, emotions:
     columns = [k for k in FACE if k != MOUTH_OPEN]
     along = emotions.dynamics[2][columns]
     assert from_smile[columns] @ along > 0.6 * (from_rest[columns] @ along)
+
+
+@pytest.mark.parametrize("name", ["sad", "angry", "fearful", "disgusted"])
+def test_a_photo_that_smiles_stops_where_the_corners_do_not_rise(
+    name: str, emotions: Emotions
+) -> None:
+    smiling = emotions.dynamics[EMOTIONS.index("happy")] * 0.9
+    smiling[[*GAZE, *LIDS, MOUTH_OPEN]] = 0.0
+    felt = np.eye(len(EMOTIONS))[[EMOTIONS.index(name)]]
+    from_smile, from_rest = (
+        (rest + emotions.face(felt, rest)[0])[FACE] for rest in (smiling, np.zeros(N_DYNAMICS))
+    )
+    assert np.allclose(from_smile, from_rest, atol=0.2 * np.abs(from_rest).max())
+    surprised = np.eye(len(EMOTIONS))[[EMOTIONS.index("surprised")]]
+    kept = smiling + emotions.face(surprised, smiling)[0] - emotions.face(surprised, 0 * smiling)[0]
+    lift = EXPLICIT.index("corner_lift")
+    assert kept[lift] > 0.9 * smiling[lift]  # a surprise may be a happy one
 
 
 def test_sadness_slows_the_head_and_lets_it_hang(motion: Motion, control: Any) -> None:

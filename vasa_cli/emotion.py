@@ -10,7 +10,10 @@ from vasa_cli.control_values import EMOTIONS
 from vasa_cli.geometry import EXPLICIT
 from vasa_cli.motion import LIDS, MOUTH_OPEN
 
-NEUTRAL = EMOTIONS.index("neutral")
+NEUTRAL, HAPPY = EMOTIONS.index("neutral"), EMOTIONS.index("happy")
+CORNER_LIFT = EXPLICIT.index("corner_lift")
+BROADEST_SMILE = 3.0  # of a photo, in full happinesses
+CORNERS_FALL = -0.5  # standard deviations of the corners, under which no smile stays
 GAZE_COLUMNS = (EXPLICIT.index("gaze_yaw"), EXPLICIT.index("gaze_pitch"))
 # What no emotion takes from the photo: where it looks, its lids, and lips that meet.
 KEPT = (*GAZE_COLUMNS, *LIDS, MOUTH_OPEN)
@@ -28,7 +31,8 @@ class Emotions:
         """What is added to a face, (T, N_DYNAMICS).
 
         Neutral takes back what the photo's own expression adds to rest. Any other emotion takes
-        back what of it says the contrary: who is to look sad has to stop smiling.
+        back what of it says the contrary, and the photo's smile if the lips' corners do not rise:
+        who is to look sad has to stop smiling.
 
         Args: strengths (T, 8); rest (N_DYNAMICS,) what the photo does when it says nothing.
         """
@@ -37,6 +41,10 @@ class Emotions:
         size = np.square(self.dynamics).sum(1)
         contrary = -(self.dynamics @ own) / np.where(size > 0, size, 1.0)  # (8,)
         directions = self.dynamics * (1 + np.clip(contrary, 0, 1))[:, None]
+        smile = self.dynamics[HAPPY].copy()
+        smile[list(KEPT)] = 0.0
+        smile *= np.clip(own @ smile / max(float(smile @ smile), 1e-12), 0, BROADEST_SMILE)
+        directions[self.dynamics[:, CORNER_LIFT] < CORNERS_FALL] -= smile
         directions[NEUTRAL] = -own
         return strengths @ directions
 

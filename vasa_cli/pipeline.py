@@ -32,6 +32,7 @@ from vasa_cli.label import Label
 from vasa_cli.loading import Models, choose_device, load_models
 from vasa_cli.models.decoder import Appearance
 from vasa_cli.models.audio_encoder import SILENCE
+from vasa_cli.models.zoom import Zoom, beyond_free
 from vasa_cli.motion import (
     MOUTH_OPEN,
     Motion,
@@ -272,6 +273,10 @@ class Renderer:
         """Finished frames (H, W, 3) uint8, one at a time, drawn and marked ahead in threads."""
         models = self.models
         seen = self.look(portrait, placement)
+        log_zoom = torch.from_numpy(-motion.head_pose[:, 5]).float().to(models.device)
+        zoom = None
+        if beyond_free(log_zoom).any():
+            zoom = Zoom.of(seen.points, pinned=placement.background is not None)
 
         @torch.inference_mode()
         def drawn(start: int) -> list[np.ndarray]:
@@ -283,7 +288,10 @@ class Renderer:
             points = perform(part, portrait.code, models.geometry)
             points = placement.window.to_crop(portrait.window.from_crop(points))
             squares = models.decoder.compose(
-                seen.expand(len(part)), torch.from_numpy(points).float().to(models.device)
+                seen.expand(len(part)),
+                torch.from_numpy(points).float().to(models.device),
+                zoom=zoom,
+                log_zoom=log_zoom[start : start + BATCH],
             )
             return [marked(placement.finish(square), marks) for square in to_pixels(squares)]
 

@@ -36,6 +36,7 @@ from vasa_cli.models.painting import (
     paint,
     soft_window,
 )
+from vasa_cli.models.zoom import Zoom, beyond_free
 
 FIELD_SIDE = 64  # cells of the motion field
 COARSE_SIDE = 32  # cells of the landmark flows and distance maps it is made from
@@ -182,9 +183,24 @@ class Decoder(nn.Module):
         left, right = (paint(e, o, self.eye_window) for e, o in zip(laid, out.chunk(2)))
         return left, right
 
-    def compose(self, seen: Appearance, points: Tensor) -> Tensor:
-        """Finished frames (B, 3, S, S), the photo's own size, with the points (B, 478, 3)."""
-        field = self.move(seen, points)
+    def compose(
+        self,
+        seen: Appearance,
+        points: Tensor,
+        *,
+        zoom: Zoom | None = None,
+        log_zoom: Tensor | None = None,
+    ) -> Tensor:
+        """Finished frames (B, 3, S, S), the photo's own size, with the points (B, 478, 3).
+
+        Args: log_zoom (B,) how much nearer than in the photo the frames' points are, for a zoom
+            that does what of it is too much for the motion field.
+        """
+        if zoom is None or log_zoom is None:
+            field = self.move(seen, points)
+        else:
+            rest = beyond_free(log_zoom)
+            field = zoom.field(self.move(seen, zoom.undo(points, rest)), rest)
         frame = sample_whole(seen.photo, field)
         for painted in (
             *self.paint_eyes(seen, points, field),

@@ -24,6 +24,7 @@ LAYERS = {
     "bench": 4,
     "training": 4,
     "evaluate": 4,
+    "evaluate_controls": 4,
     "evaluate_motion": 4,
     "evaluate_dub": 4,
     "evaluate_watermark": 4,

@@ -14,6 +14,7 @@ import pytest
 from tests.conftest import run_vasa as run
 from tests.test_pipeline import sound
 from vasa_cli.config import RenderOptions
+from vasa_cli.controls import TURN_DRAWN
 from vasa_cli.errors import InputError, UsageError
 from vasa_cli.motion_file import Recording, load_motion, save_motion
 from vasa_cli.motion_edit import cut, resample
@@ -61,6 +62,44 @@ def test_every_option_changes_the_motion(
     assert json.loads(result.stdout)["n_frames"] == 25
     before, after = (load_motion(path).motion.dynamics for path in (talk, other))
     assert np.abs(before - after).max() > 0.01
+
+
+@pytest.mark.parametrize(
+    ("option", "head_moves", "face_moves"),
+    [
+        (("--pose-offset", "10,0,0"), True, False),
+        (("--head-motion", 0), True, False),
+        (("--gaze", "left"), True, True),
+        (("--emotion", "happy"), True, True),
+        (("--expression", 0.5), False, True),
+        (("--distance", 0.8), True, False),
+    ],
+    ids=lambda value: str(value),
+)
+def test_controls_change_the_motion_as_they_say(
+    talk: Path,
+    speech: Path,
+    tmp_path: Path,
+    option: tuple[str, object],
+    head_moves: bool,
+    face_moves: bool,
+) -> None:
+    other = tmp_path / "other.safetensors"
+    result = run("motion", speech, "-o", other, "--preview", 1, "--seed", 5, *QUICK, *option)
+    assert result.exit_code == 0, result.stderr
+    before, after = load_motion(talk).motion, load_motion(other).motion
+    assert (np.abs(after.head_pose - before.head_pose).max() > 0.05) == head_moves
+    assert (np.abs(after.dynamics - before.dynamics).max() > 0.05) == face_moves
+    if option[0] == "--pose-offset":
+        assert np.allclose(
+            (after.head_pose - before.head_pose)[:, :3], [10 * TURN_DRAWN[0], 0, 0], atol=1e-3
+        )
+
+
+def test_a_control_the_face_cannot_follow_is_told(speech: Path, tmp_path: Path) -> None:
+    args = ["motion", speech, "-o", tmp_path / "m.safetensors", "--preview", 1, *QUICK]
+    result = run(*args, "--pose", "45,0,0")
+    assert result.exit_code == 0 and "the photo supports no more" in result.stderr
 
 
 def test_a_render_from_the_file_has_the_frames_of_one_that_samples(

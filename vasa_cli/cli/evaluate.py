@@ -8,6 +8,7 @@ from typing import TextIO
 
 import click
 
+from vasa_cli.cli.evaluate_controls import controls
 from vasa_cli.cli.evaluate_dub import dub
 from vasa_cli.cli.evaluate_motion import motion
 from vasa_cli.cli.evaluate_watermark import watermark
@@ -70,6 +71,7 @@ def reenact(
 evaluate.add_command(dub)
 evaluate.add_command(motion)
 evaluate.add_command(watermark)
+evaluate.add_command(controls)
 
 
 def table(figures: dict[str, dict[str, float]]) -> str:

@@ -29,7 +29,7 @@ from vasa_cli.errors import InputError, UsageError
 from vasa_cli.face import Detection, FaceReader, Window, cut_square, to_pixels, to_tensor
 from vasa_cli.geometry import N_DYNAMICS, N_HEAD_POSE, FaceCode
 from vasa_cli.label import Label
-from vasa_cli.loading import Models, choose_device, load_models
+from vasa_cli.loading import Models, choose_device, fast_bf16, load_models
 from vasa_cli.models.decoder import Appearance
 from vasa_cli.models.audio_encoder import SILENCE
 from vasa_cli.models.zoom import Zoom, beyond_free
@@ -243,20 +243,22 @@ class Renderer:
         lips = decided(models.ear.articulate(audio, heard), models)
         speech = torch.from_numpy(heard.stacked()).to(models.device)
         n_frames = -(-len(speech) // 2)
-        drawn = diffusion.sample(
-            models.denoiser,
-            speech,
-            n_frames=n_frames,
-            motion_dim=N_HEAD_POSE + N_DYNAMICS,
-            style=torch.tensor([STYLE], device=models.device),
-            seed=options.seed,
-            num_steps=options.num_steps,
-            guidance_audio=options.guidance_audio,
-            liberty=torch.from_numpy(liberty()).to(models.device),
-            settling=torch.from_numpy(settling()).to(models.device),
-            known=lips,
-            progress=lambda done: progress(done, n_frames),
-        )
+        bf16 = fast_bf16(models.device)
+        with torch.autocast(models.device.type, torch.bfloat16, enabled=bf16):
+            drawn = diffusion.sample(
+                models.denoiser,
+                speech,
+                n_frames=n_frames,
+                motion_dim=N_HEAD_POSE + N_DYNAMICS,
+                style=torch.tensor([STYLE], device=models.device),
+                seed=options.seed,
+                num_steps=options.num_steps,
+                guidance_audio=options.guidance_audio,
+                liberty=torch.from_numpy(liberty()).to(models.device),
+                settling=torch.from_numpy(settling()).to(models.device),
+                known=lips,
+                progress=lambda done: progress(done, n_frames),
+            )
         motion = (drawn.cpu() * models.motion_spread).numpy()
         silence = np.append(heard.phones[:, SILENCE], heard.phones[-1:, SILENCE])
         silence = silence[: 2 * n_frames].reshape(n_frames, 2).mean(1)

@@ -55,7 +55,10 @@ class PipelineFactory:
     def __call__(self) -> AnyRenderer:
         import torch
 
+        from vasa_cli.allocator import keep_freed_memory
+
         torch.set_num_threads(self.threads)
+        keep_freed_memory()
         from vasa_cli.pipeline import Renderer
 
         renderer: AnyRenderer = Renderer(weights_dir=self.weights_dir, device=self.device)

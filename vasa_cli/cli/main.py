@@ -15,6 +15,7 @@ from typing import Any, Iterator
 import click
 
 from vasa_cli import __version__
+from vasa_cli.allocator import keep_freed_memory
 from vasa_cli.errors import explain
 
 COMMANDS = {
@@ -106,3 +107,4 @@ def _termination_as_interrupt() -> Iterator[None]:
 @click.version_option(__version__, prog_name="vasa")
 def main() -> None:
     """Make a portrait speak: one picture and one sound file in, one video out, offline."""
+    keep_freed_memory()

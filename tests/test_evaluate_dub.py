@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import run_vasa as run
 from tests.films import moved, nothing, photo, write_film
-from tests.test_video import tone
+from tests.test_video import ffmpeg, tone
 from vasa_cli import evaluate_dub
 from vasa_cli.config import RenderOptions
 from vasa_cli.errors import InputError
@@ -25,13 +25,16 @@ QUICK = ("--steps", 1, "--guidance-audio", 0)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A clip with sound, one without, and one without a face all through."""
+    """A clip with sound, two without, and one without a face all through."""
     folder = tmp_path_factory.mktemp("clips")
     sound = tone(folder / "tone.wav", duration_s=0.4)
     frames = [moved(photo("hopper.jpg"), right=0.5 * k) for k in range(N_FRAMES)]
     write_film(folder / "a.mp4", frames, sound=sound)
     write_film(folder / "gap.mp4", [*frames[:4], *nothing(3), *frames[7:]], sound=sound)
     write_film(folder / "mute.mp4", frames[:4])
+    silence = folder / "silence.wav"
+    ffmpeg("-f", "lavfi", "-i", "anullsrc=r=16000:cl=mono", "-t", "0.4", silence)
+    write_film(folder / "silent.mp4", frames, sound=silence)
     return folder
 
 
@@ -58,9 +61,10 @@ def test_lips_that_follow_what_is_wanted_are_known(
     assert any("left out gap.mp4: it is cut, or its face is not seen" in line for line in said)
 
 
-def test_clips_without_sound_are_nothing_to_measure(folder: Path) -> None:
+@pytest.mark.parametrize("name", ["mute.mp4", "silent.mp4"])
+def test_clips_without_sound_are_nothing_to_measure(folder: Path, name: str) -> None:
     with pytest.raises(InputError, match="none of 1 clips has a sound and one shot of a face"):
-        evaluate_dub.evaluate([folder / "mute.mp4"], Renderer(device="cpu"), RenderOptions())
+        evaluate_dub.evaluate([folder / name], Renderer(device="cpu"), RenderOptions())
 
 
 def test_the_command_tells_figures(folder: Path, tmp_path: Path) -> None:

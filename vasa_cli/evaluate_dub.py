@@ -41,7 +41,7 @@ def evaluate(
     Raises: InputError when no clip has a sound and one steady shot of a face.
     """
     rows: dict[str, Row] = {}
-    heard = [clip for clip in clips if open_film(clip).info.has_audio]
+    heard = [clip for clip in clips if _is_heard(clip, options.preview_s)]
     for k, clip in enumerate(heard):
         other = heard[(k + 1) % len(heard)]
         row = measure(renderer, clip, other, options)
@@ -102,3 +102,10 @@ def spoken(
     n_spoken = frame_count(len(audio.samples), audio.sample_rate, film.fps)
     n_frames = min(len(performed.track.found), n_spoken)
     return speak(renderer, audio, n_frames, options, lambda step: None)
+
+
+def _is_heard(clip: Path, seconds: float | None) -> bool:
+    """Whether a clip has a sound that is not digital silence."""
+    if not open_film(clip).info.has_audio:
+        return False
+    return bool(load_audio(clip, max_seconds=seconds).samples.any())

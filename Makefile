@@ -80,8 +80,8 @@ regress-golden: $(STAMP)
 workers: $(STAMP)
 	@mkdir -p out
 	@for seed in 1 2 3 4 5 6 7 8 9 10 11 12; do \
-		printf '{"photo": "examples/portrait.jpg", "audio": "examples/speech.wav", "seed": %d}\n' \
-			$$seed; \
+		printf '{"id": "%d", "photo": "examples/portrait.jpg", "audio": "examples/speech.wav", "seed": %d}\n' \
+			$$seed $$seed; \
 	done >out/workers.jsonl
 	@for n in 1 2; do \
 		$(BIN)/vasa batch - --workers $$n -o "out/workers-$$n/{seed}.mp4" --force \

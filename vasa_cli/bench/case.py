@@ -62,6 +62,7 @@ def _serve(connection: Connection, case: Case, begun_s: float) -> None:
             message, exit_code = explain(error)
             known = (kind for kind in VasaError.__subclasses__() if kind.exit_code == exit_code)
             connection.send(next(known, VasaError)(message))
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is over anyway
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -96,8 +96,7 @@ class SpeechReader:
             block_frames: feature frames held in memory at a time; the result is the same for all.
         """
         n_frames = frame_count(len(audio.samples))
-        starts = range(0, n_frames, block_frames)
-        blocks = [(start, min(start + block_frames, n_frames)) for start in starts]
+        blocks = _blocks(n_frames, block_frames)
         energy = torch.cat([_energy_block(audio, *block) for block in blocks])  # (2 T,)
         tones = [_pitch_block(audio, *block) for block in blocks]
         level = running_level(energy[None])[0]
@@ -134,8 +133,7 @@ class SpeechReader:
         if self._articulator is None:
             raise ValueError("this reader was made without an articulator")
         n_features = len(features.phones)
-        starts = range(0, n_features, block_frames)
-        blocks = [(start, min(start + block_frames, n_features)) for start in starts]
+        blocks = _blocks(n_features, block_frames)
         energy = torch.cat([_energy_block(audio, *block) for block in blocks])
         odd = n_features % 2
         level = F.pad(running_level(energy[None]), (0, 2 * odd), mode="replicate")[0]
@@ -161,6 +159,12 @@ class SpeechReader:
         mels = normalise(_log_mels(frames), level[2 * first : 2 * last])
         found = posteriors(self._encoder, mels[None].to(self._device))[0].cpu().numpy()
         return found[start - first : stop - first]
+
+
+def _blocks(n_frames: int, block_frames: int) -> list[tuple[int, int]]:
+    """Where blocks of so many frames start and stop."""
+    starts = range(0, n_frames, block_frames)
+    return [(start, min(start + block_frames, n_frames)) for start in starts]
 
 
 def frame_count(n_samples: int) -> int:

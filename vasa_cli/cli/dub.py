@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from vasa_cli.cli.film_options import (
+    FACE,
     MARKS,
     RUNNING,
     SAMPLING,
@@ -37,12 +38,7 @@ from vasa_cli.config import FITS, RenderOptions
     help="Where VIDEO and SPEECH differ in length: end with the shorter, hold the last frame, loop"
     " the film, or stretch it.",
 )
-@click.option(
-    "--face",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Which face of several, counted from 1 on the left.  [default: the largest]",
-)
+@FACE
 def dub(
     video: Path,
     speech: Path,

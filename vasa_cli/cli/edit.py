@@ -9,7 +9,14 @@ from typing import Any
 import click
 
 from vasa_cli.cli.control_options import Control
-from vasa_cli.cli.film_options import MARKS, RUNNING, checked, tell_result, with_render_options
+from vasa_cli.cli.film_options import (
+    FACE,
+    MARKS,
+    RUNNING,
+    checked,
+    tell_result,
+    with_render_options,
+)
 from vasa_cli.cli.progress import progress_bar
 from vasa_cli.cli.render import PATH, FiniteFloat
 from vasa_cli.config import RenderOptions
@@ -79,12 +86,7 @@ class FrameSpan(click.ParamType):
     help="Frames, counted from 0, that are bad or missing: draw them from those around; may be"
     " repeated.",
 )
-@click.option(
-    "--face",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Which face of several, counted from 1 on the left.  [default: the largest]",
-)
+@FACE
 def edit(
     video: Path,
     *,

@@ -13,6 +13,12 @@ from vasa_cli.config import RenderOptions, RenderResult
 # By the names that RenderOptions has for them, or the command where it has none.
 SAMPLING = ("seed", "num_steps", "guidance_audio")
 MARKS = ("watermark", "provenance", "label", "certificate", "private_key")
+FACE = click.option(
+    "--face",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Which face of several, counted from 1 on the left.  [default: the largest]",
+)
 RUNNING = ("crf", "device", "force", "as_json", "quiet", "weights_dir")
 
 

@@ -11,11 +11,12 @@ import click
 from vasa_cli.cli.train_articulator import articulator
 from vasa_cli.cli.train_emotions import emotions
 from vasa_cli.cli.train_options import (
-    DEFAULT_CACHE,
     LICENCE,
-    OUTPUT_HELP,
+    cache_option,
+    data_option,
     gathered,
     keep,
+    output_option,
     shared_options,
     tell,
 )
@@ -38,19 +39,8 @@ def train() -> None:
     epilog="\b\nExample:\n  vasa train prepare --data clips/ --teacher-python .teacher/bin/python"
     " --teacher-model face_landmarker.task"
 )
-@click.option(
-    "--data",
-    required=True,
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder of videos and pictures.",
-)
-@click.option(
-    "--cache",
-    default=DEFAULT_CACHE,
-    show_default=True,
-    type=click.Path(path_type=Path),
-    help="Where labels are kept.",
-)
+@data_option("Folder of videos and pictures.")
+@cache_option("Where labels are kept.")
 @click.option(
     "--teacher-python",
     default=Path(".teacher/bin/python"),
@@ -115,26 +105,9 @@ def geometry(data: Path, cache: Path, output: Path, **_: Any) -> None:
 
 
 @train.command(epilog="\b\nExample:\n  vasa train arkit --data clips/")
-@click.option(
-    "--data",
-    required=True,
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder that was prepared.",
-)
-@click.option(
-    "--cache",
-    default=DEFAULT_CACHE,
-    show_default=True,
-    type=click.Path(path_type=Path),
-    help="Where its labels are.",
-)
-@click.option(
-    "--output",
-    default=Path("weights"),
-    show_default=True,
-    type=click.Path(path_type=Path),
-    help=OUTPUT_HELP,
-)
+@data_option()
+@cache_option()
+@output_option()
 def arkit(data: Path, cache: Path, output: Path) -> None:
     """Learn the map to ARKit's blend shapes from the labels; needs geometry in --output.
 
@@ -288,19 +261,8 @@ def capp(data: Path, cache: Path, output: Path, **settings: Any) -> None:
 
 
 @train.command(epilog="\b\nExample:\n  vasa train report --data clips/")
-@click.option(
-    "--data",
-    required=True,
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder that was prepared.",
-)
-@click.option(
-    "--cache",
-    default=DEFAULT_CACHE,
-    show_default=True,
-    type=click.Path(path_type=Path),
-    help="Where its labels are.",
-)
+@data_option()
+@cache_option()
 @click.option(
     "--weights-dir", default=None, type=click.Path(path_type=Path), help="Weights to measure."
 )

@@ -6,31 +6,13 @@ from pathlib import Path
 
 import click
 
-LICENCE = "Apache-2.0"
-FOLDER = click.Path(path_type=Path)
+from vasa_cli.cli.train_options import LICENCE, cache_option, data_option, output_option, tell
 
 
 @click.command(epilog="\b\nExample:\n  vasa train emotions --data clips/")
-@click.option(
-    "--data",
-    required=True,
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Folder that was prepared.",
-)
-@click.option(
-    "--cache",
-    default=Path(".vasa-cache"),
-    show_default=True,
-    type=FOLDER,
-    help="Where its labels are.",
-)
-@click.option(
-    "--output",
-    default=Path("weights"),
-    show_default=True,
-    type=FOLDER,
-    help="Weights folder to write into; it has geometry already.",
-)
+@data_option()
+@cache_option()
+@output_option("Weights folder to write into; it has geometry already.")
 def emotions(data: Path, cache: Path, output: Path) -> None:
     """Learn what each emotion adds to a face from the labels; seconds to minutes, no gradient."""
     import torch
@@ -43,9 +25,7 @@ def emotions(data: Path, cache: Path, output: Path) -> None:
     from vasa_cli.weights import save_weights, write_manifest
 
     items = [item for item in preparation.labelled(data, cache) if not item.validation]
-    learned = learning.learn(
-        items, load_geometry(output), report=lambda line: click.echo(line, err=True)
-    )
+    learned = learning.learn(items, load_geometry(output), report=tell)
     tensors = {
         field: torch.from_numpy(getattr(learned, field)).float().contiguous()
         for field in EMOTION_SHAPES
@@ -55,4 +35,4 @@ def emotions(data: Path, cache: Path, output: Path) -> None:
     save_weights(path, tensors, name="emotions", dims=dims)
     origins = {"emotions": f"computed from labels of {data.name}"}
     write_manifest(output, version=__version__, licence=LICENCE, origins=origins)
-    click.echo(f"wrote {path}", err=True)
+    tell(f"wrote {path}")

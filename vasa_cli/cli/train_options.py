@@ -20,20 +20,39 @@ CACHE_HELP = "Where labels, crops and checkpoints are kept."
 OUTPUT_HELP = "Weights folder to write into."
 MINUTES_HELP = "Time to train; a run resumes from its last checkpoint."
 PRESET_HELP = "tiny: a few steps of a small network."
+FOLDER = click.Path(path_type=Path)
+EXISTING = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+def data_option(help_text: str = "Folder that was prepared.") -> Callable[..., Any]:
+    """`--data`, which every training needs."""
+    return click.option("--data", required=True, type=EXISTING, help=help_text)
+
+
+def cache_option(help_text: str = "Where its labels are.") -> Callable[..., Any]:
+    """`--cache`."""
+    return click.option(
+        "--cache", default=DEFAULT_CACHE, type=FOLDER, help=help_text, show_default=True
+    )
+
+
+def output_option(help_text: str = OUTPUT_HELP) -> Callable[..., Any]:
+    """`--output`."""
+    return click.option(
+        "--output", default=Path("weights"), type=FOLDER, help=help_text, show_default=True
+    )
 
 
 def shared_options(
     minutes: float, batch: int, width: int
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """The options that every training has, with a network's own defaults."""
-    folder = click.Path(path_type=Path)
-    existing = click.Path(exists=True, file_okay=False, path_type=Path)
     presets = click.Choice(["full", "tiny"])
     shown: dict[str, Any] = {"show_default": True}
     options = [
-        click.option("--data", required=True, type=existing, help=DATA_HELP),
-        click.option("--cache", default=DEFAULT_CACHE, type=folder, help=CACHE_HELP, **shown),
-        click.option("--output", default=Path("weights"), type=folder, help=OUTPUT_HELP, **shown),
+        data_option(DATA_HELP),
+        cache_option(CACHE_HELP),
+        output_option(),
         click.option("--device", default="cpu", help="cpu or cuda.", **shown),
         click.option("--minutes", default=minutes, type=float, help=MINUTES_HELP, **shown),
         click.option("--batch", default=batch, help="Examples a step.", **shown),

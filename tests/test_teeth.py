@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.test_layers import face, laid_mouth, lips_photo, look
+from tests.test_layers import face, laid_mouth, lips_photo, look, painted_by
 from vasa_cli.geometry import Geometry
 from vasa_cli.loading import load_geometry
 from vasa_cli.models import layers
-from vasa_cli.models.painting import Laid, mouth_shape
-from vasa_cli.models.teeth import BOUNDS, heights_over_edge
+from vasa_cli.models.painting import Laid, mouth_shape, resized
+from vasa_cli.models.teeth import BOUNDS, OPEN, SLIT, heights_over_edge
 from vasa_cli.weights import find_weights_dir
 
 
@@ -39,16 +39,30 @@ def test_a_shut_mouth_opens_onto_teeth_with_an_edge(geometry: Geometry) -> None:
     laid, opening = opened(geometry, 0.0)
     side = opening.shape[-1]
     down = column(laid, opening, side // 2 + 5)  # beside the gap in the middle
-    assert down[: len(down) // 4].max() > down[-3:].mean() + 0.5
+    dark = down.min()
+    assert down[: len(down) // 3].max() > dark + 0.5
     steps = -down.diff()
     assert steps.max() > 0.15  # the edge: much of the way within a pixel
 
 
-def test_the_generator_adds_little_where_teeth_are_laid(geometry: Geometry) -> None:
+def test_the_generator_adds_nothing_inside_a_mouth(geometry: Geometry) -> None:
     laid, opening = opened(geometry, 0.0)
-    assert laid.kept.min() < 0.2
-    assert laid.kept[:, :, :8].min() == 1 and laid.kept[:, :, -8:].min() == 1
     assert laid.kept.shape[-1] == 128
+    inside = resized(opening, 128)
+    assert laid.kept[inside > 0.999].max() < 1e-3
+    assert laid.kept[inside == 0].min() == 1
+    assert laid.kept[:, :, :8].min() == 1 and laid.kept[:, :, -8:].min() == 1
+
+
+def test_what_is_seen_through_a_slit_does_not_count_as_teeth(geometry: Geometry) -> None:
+    source = face(geometry, mouth_open=0.4)
+    shape = mouth_shape(source)
+    gap = float((shape.curves[2] - shape.curves[1])[..., 1].max())
+    assert SLIT / 2 < gap < OPEN  # lips just parted
+    photo = lips_photo(source)
+    assert 0 < float(look(photo, source).mouth.teeth[0].share) < 1
+    painted_by(shape, (-0.9, -0.9, -0.9), photo, shape.opening(shape.columns(256)))
+    assert float(look(photo, source).mouth.teeth[0].share) > 0.9  # nothing but shadow in it
 
 
 def test_there_are_gaps_between_teeth(geometry: Geometry) -> None:

@@ -11,6 +11,7 @@ import click
 from vasa_cli.cli.train_articulator import articulator
 from vasa_cli.cli.train_emotions import emotions
 from vasa_cli.cli.train_options import (
+    EXISTING,
     LICENCE,
     cache_option,
     data_option,
@@ -147,16 +148,20 @@ def detector(data: Path, cache: Path, output: Path, **settings: Any) -> None:
 
 @train.command(epilog="\b\nExample:\n  vasa train encoder --data clips/ --minutes 21")
 @shared_options(minutes=21, batch=64, width=48)
-def encoder(data: Path, cache: Path, output: Path, **settings: Any) -> None:
+@click.option(
+    "--only",
+    "parts",
+    multiple=True,
+    type=click.Choice(["face", "lips", "eye"]),
+    help="Train only this regressor; may be repeated.",
+)
+def encoder(data: Path, cache: Path, output: Path, parts: tuple[str, ...], **settings: Any) -> None:
     """Train the face encoder on crops under hard augmentation."""
     from vasa_cli.training import encoder as training
 
-    keep(
-        "encoder",
-        training.train(cache / "runs" / "encoder", cache, report=tell, **settings),
-        output,
-        data=data,
-    )
+    folder, chosen = cache / "runs" / "encoder", parts or training.PARTS
+    made = training.train(folder, cache, parts=chosen, report=tell, **settings)
+    keep("encoder", made, output, data=data)
 
 
 @train.command(epilog="\b\nExample:\n  vasa train decoder --data clips/ --judge mobilefacenet.ckpt")
@@ -217,12 +222,21 @@ def decoder(
     epilog="\b\nExample:\n  vasa train audio-encoder --data clips/ --minutes 7",
 )
 @shared_options(minutes=7, batch=32, width=160)
-def audio_encoder(data: Path, cache: Path, output: Path, **settings: Any) -> None:
+@click.option(
+    "--speech",
+    type=EXISTING,
+    help="Folder of English speech to learn from as well, aligned by pocketsphinx (extra `align`).",
+)
+def audio_encoder(
+    data: Path, cache: Path, output: Path, speech: Path | None, **settings: Any
+) -> None:
     """Train the phonetic ear on synthesised speech of many languages (espeak-ng must be there)."""
+    from vasa_cli.training import alignment, speech_corpus
     from vasa_cli.training import audio_encoder as training
-    from vasa_cli.training import speech_corpus
 
     speech_corpus.make(cache / "speech", hours=CORPUS_HOURS, report=tell)
+    if speech is not None:
+        alignment.make(cache / "speech", speech, report=tell)
     keep(
         "audio_encoder",
         training.train(cache / "runs" / "audio_encoder", cache, report=tell, **settings),

@@ -127,8 +127,11 @@ class Decoder(nn.Module):
             photo, size=(FIELD_SIDE, FIELD_SIDE), mode="area" if side >= FIELD_SIDE else "bilinear"
         )
         shape = mouth_shape(points)
-        nose = shape.patch.to_square(points[:, layers.NOSE, :2]).mean(1)
-        mouth = own_part(photo, shape, MOUTH_SIDE, nose)
+        nose, chin = (
+            shape.patch.to_square(points[:, index, :2]).mean(1)
+            for index in (layers.NOSE, layers.CHIN)
+        )
+        mouth = own_part(photo, shape, MOUTH_SIDE, (nose, chin))
         eyes = [own_part(photo, eye_shape(points, eye), EYE_SIDE) for eye in EYES]
         outlines = double(fields.outline_maps(points, COARSE_SIDE))
         return Appearance(photo, points, small, outlines, mouth, (eyes[0], eyes[1]))

@@ -23,7 +23,10 @@ FLOW_SIDE = 64  # cells at which skin is carried
 KERNELS = ((0.06, 1.0), (0.15, 0.02), (0.4, 1e-4))
 EDGE = 1 / 128  # softness of an opening's edge
 MARGINS = (0.18, 0.20)  # how far beyond the outline skin is carried by its own landmarks
-INSET = 0.025  # skin at an inner edge is taken so far from the photo's own edge, where it is open
+# So far from the photo's own inner edge, where it is open, skin at an edge is taken: over and below
+# a mouth, above and below an eye, whose lashes are on the upper edge; and how far that reaches.
+LIP_INSETS, LID_INSETS = (0.025, 0.025), (-0.004, 0.012)
+INSET_REACH = 0.05
 IRIS_MARGIN = 1.1  # of the iris's radius: its dark rim goes with it
 TEETH_DEPTH = 0.02  # of the upper teeth behind the lips, in face heights
 DARK = 0.25  # brightness of an unseen mouth's inside, of the face's
@@ -254,9 +257,11 @@ def inset(source: Shape, below: Tensor) -> Tensor:
     Args: heights below the middle of the driving curves, (B, 1, side, side).
     Returns: shifts down the photo's square, (B, 1, side, side) in its unit.
     """
-    open_by = (source.curves[2] - source.curves[1])[..., 1].amax(1) / (3 * INSET)  # (B,)
-    most = INSET * open_by.clamp(0, 1)[:, None, None, None]
-    return torch.exp(below.abs() / (-2 * INSET)).mul_(most).copysign(below)
+    open_by = (source.curves[2] - source.curves[1])[..., 1].amax(1) / (1.5 * INSET_REACH)  # (B,)
+    most = open_by.clamp(0, 1)[:, None, None, None]
+    above, beneath = LID_INSETS if source.iris.shape[1] else LIP_INSETS
+    shift = torch.where(below < 0, -above, beneath) * most
+    return torch.exp(below.abs() / -INSET_REACH).mul_(shift)
 
 
 def teeth_affine(source: Tensor, driving: Tensor, shapes: tuple[Shape, Shape]) -> Tensor:

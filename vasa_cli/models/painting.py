@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vasa_cli.models import fields, layers, teeth
+from vasa_cli.models import cavity, fields, layers, teeth
 from vasa_cli.models.fields import Patch
 from vasa_cli.models.layers import Shape, mix
 from vasa_cli.models.moved import MotionField
@@ -19,6 +19,7 @@ LAYER_SIDES = (96, 128, 160, 192, 256, 320, 384, 512)  # pixels at which layers 
 OVERSAMPLING = 1.15  # of a square's own pixels
 GREY = 0.01  # mean chroma up to which a picture counts as grey, of 1
 MOUTH_EXTENT, EYE_EXTENT = 0.60, 0.40  # their sides in face heights
+LIP_RIM = 0.03  # of the photo's lower lip, dark or red, that is not taken for teeth above it
 ATLAS_REACH = 0.6  # their half sides, in the mouth square's
 TEETH_FROM_NOSE, TEETH_FROM_CHIN = 0.45, -0.5  # their middles
 
@@ -32,7 +33,9 @@ class Own:
     inside: Tensor  # (B, 4 or 5, l, l) the square, where it is open, where its sclera shows
     behind: Tensor  # (B, 3 or 6, 1, 1) colours of what it does not show
     colour: Tensor  # (B, 1, 1, 1) 0 where the photo has none, so that none is added; else 1
-    teeth: tuple[teeth.Teeth, ...] = ()  # one of a mouth, what is expected of its teeth
+    # one of a mouth each: what is expected of its teeth and of its inside
+    teeth: tuple[teeth.Teeth, ...] = ()
+    cavity: tuple[cavity.Cavity, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Laid:
     drawn: Tensor  # (B, 4, l, l) the layers, and their share in the frame
     given: tuple[Tensor, ...]  # (B, n, s / 2, s / 2) each, what the generator sees
     colour: Tensor  # (B, 1, 1, 1) as the photo's own part has it
-    kept: Tensor  # (B or 1, 1, s, s) share of the generator's change that is seen
+    kept: Tensor  # (B or 1, 1, s, s) share of the generator's change that is seen: not in mouths
 
     @property
     def warped(self) -> Tensor:
@@ -104,14 +107,15 @@ def layer_side(patch: Patch, photo: Tensor, least: int) -> int:
     return next((s for s in LAYER_SIDES if s >= max(wanted, least)), LAYER_SIDES[-1])
 
 
-def own_part(photo: Tensor, shape: Shape, side: int, nose: Tensor | None = None) -> Own:
+def own_part(photo: Tensor, shape: Shape, side: int, places: tuple[Tensor, ...] = ()) -> Own:
     """What photos (B, 3, S, S) show of a mouth or an eye, for a generator of so many pixels.
 
-    Args: nose (B, 2), of a mouth: where it is in its square.
+    Args: places, of a mouth: where nose and chin are in its square, (B, 2) both.
     """
     fine = layer_side(shape.patch, photo, side)
     picture = shape.patch.cut(photo, fine)
-    opening = shape.opening(shape.columns(fine))
+    columns = shape.columns(fine)
+    opening = shape.opening(columns)
     mean = picture.mean((2, 3), keepdim=True)
     if shape.iris.shape[1]:
         iris = shape.iris_disk(fine, iris_radius(shape))
@@ -123,9 +127,15 @@ def own_part(photo: Tensor, shape: Shape, side: int, nose: Tensor | None = None)
         behind = (mean + 1) * layers.DARK - 1
         inside = torch.cat([picture, opening], 1)
     colour = colour_share(picture)
-    expected = () if nose is None else (teeth.expect(picture, opening, shape, nose, colour),)
     view = generator_view(shape, picture, side)
-    return Own(shape, view, inside, behind, colour, expected)
+    if not places:
+        return Own(shape, view, inside, behind, colour)
+    nose, chin = places
+    row = teeth.expect(picture, opening, shape, nose, colour)
+    behind_it = cavity.expect(shape, chin, row.white, colour)
+    rim = layers.middles(fine, columns)[:, None] - columns[:, 2:3] + LIP_RIM  # (B, fine, fine)
+    inside[:, 3:] *= (1 - row.share[..., None]) * torch.sigmoid(rim / -layers.EDGE)[:, None]
+    return Own(shape, view, inside, behind, colour, (row,), (behind_it,))
 
 
 def colour_share(picture: Tensor) -> Tensor:
@@ -242,20 +252,20 @@ def lay_mouth(
         opening = shape.opening(columns, part)
         skin[:, :, rows, across].lerp_(inside, opening)
         known[:, :, rows, across] = shown[:, 3:] * opening
+        where = {"columns": columns[:, :, across], "rows": line[rows], "pixel": 2 / side}
+        for layer, expected, off in ((cavity, own.cavity[0], chin), (teeth, own.teeth[0], nose)):
+            layer.lay(
+                skin[:, :, rows, across],
+                opening * (1 - shown[:, 3:]),
+                expected,
+                across=(line[across] - off[:, :1])[:, None],
+                down=(line[rows] - off[:, 1:])[:, :, None],
+                **where,
+            )
+        kept[:, :, rows, across] -= opening  # the generator would blur them
     both = torch.cat([skin, share, known], 1)
     moved = moved_view(photo, shape, field, MOUTH_SIDE)
     seen, outlines, known = generator_layers(shape, moved, both, MOUTH_SIDE)
-    if is_open:  # the generator's change is what it was before there were teeth
-        kept[:, :, rows, across] = teeth.lay(
-            both[:, :3, rows, across],
-            opening * (1 - shown[:, 3:]),
-            own.teeth[0],
-            across=(line[across] - nose[:, :1])[:, None],
-            down=(line[rows] - nose[:, 1:])[:, :, None],
-            columns=columns[:, :, across],
-            rows=line[rows],
-            pixel=2 / side,
-        )
     line = fields.pixel_line(half, points.device)
     maps = [
         (line - nose[:, :1])[:, None, None].expand(-1, 1, half, -1),

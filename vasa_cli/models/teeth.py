@@ -28,11 +28,16 @@ EDGE_BELOW_NOSE = 0.55  # of the middle incisors, in portraits that smile
 EDGE_RANGE = (0.42, 0.70)
 BELOW_REST = 0.055  # by which incisors hang below an upper lip at rest
 BELOW_SHOWN = 0.012  # by which they go on below what a smiling photo shows of them
-OPEN = 0.06  # opening from which a photo shows its own teeth, and no others are laid
+# Openings from which a photo begins to show its own teeth, and from which no others are laid. What
+# is seen through a slit is a shadow or a strip of white that says nothing of where teeth end.
+SLIT, OPEN = 0.03, 0.09
+WIDE = 0.18  # opening from which it is the photo's own without being bright
+WHITE_SHARE = 0.3  # of what is open, to be bright enough for teeth
 
 WHITE = (0.90, 0.86, 0.80)  # teeth in white light
-BRIGHTER = 1.6  # than the skin around the mouth
-BRIGHTNESS = (0.34, 0.95)  # least and most
+# Brightness of teeth as that of the skin around the mouth goes from 0 to 1, and the most of it: a
+# little over that of light skin, twice that of dark.
+BRIGHTNESS, BRIGHTEST = (0.25, 1.10), 0.95
 CAST = 0.35  # how much of the skin's colour is that of the light
 OPACITY = 0.9  # the rest is the generator's shading
 GAP = 0.2  # darkness between two teeth
@@ -40,9 +45,6 @@ GAP_HEIGHT = 0.18  # from the edge up to where gaps are gone
 LIP_SHADOW, LIP_SHADOW_HEIGHT = 0.28, 0.06
 SIDE_SHADOW, SIDE = 0.55, 0.48  # towards the corners
 FADES = (0.36, 0.51)  # distance from the middle at which the row begins to fade, and is gone
-CAVITY = (0.40, 0.18, 0.17)  # the space behind, in the light of the skin
-# How much of it there is right below the teeth and above the lower lip, in a mouth open by WIDE.
-CAVITY_SHARES, WIDE = (0.75, 0.45), 0.12
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Teeth:
     """What is expected of a person's upper teeth, from the photo alone."""
 
     colour: Tensor  # (B, 3, 1, 1), 0 to 1
-    cavity: Tensor  # (B, 3, 1, 1) behind them
+    white: Tensor  # (B, 3, 1, 1) what the light in the mouth makes of white
     edge: Tensor  # (B, 1, 1) of the middle incisors, below the nose
     share: Tensor  # (B, 1, 1) how surely they are laid: not where the photo shows its own
 
@@ -67,17 +69,22 @@ def expect(picture: Tensor, opening: Tensor, shape: Shape, nose: Tensor, hue: Te
     light = around.mean(1, keepdim=True)
     white = torch.tensor(WHITE, device=picture.device)[None, :, None, None]
     colour = white * (around / light.clamp_min(0.05)) ** CAST
-    colour = colour * (light * BRIGHTER).clamp(*BRIGHTNESS)
-    cavity = torch.tensor(CAVITY, device=picture.device)[None, :, None, None] * light
-    colour, cavity = (layers.mix(x.mean(1, keepdim=True), x, hue) for x in (colour, cavity))
-    shown = opening * (bright.mean(1, keepdim=True) > light)
-    colour = layers.masked_colour(bright, shown, colour)
+    dark, bright_skin = BRIGHTNESS
+    colour = colour * (dark + (bright_skin - dark) * light).clamp_max(BRIGHTEST)
+    grey = colour.mean(1, keepdim=True)
+    colour = lit = layers.mix(grey, colour, hue)
     middle = shape.curves[1].shape[1] // 2
     upper, lower = (shape.curves[k][:, middle, 1] - nose[:, 1] for k in (1, 2))
-    is_open = ((lower - upper) / OPEN).clamp(0, 1)
+    gap = lower - upper
+    shown = opening * (bright.mean(1, keepdim=True) > light)
+    seen = shown.sum((1, 2, 3)) / opening.sum((1, 2, 3)).clamp_min(1) / WHITE_SHARE
+    surely = torch.maximum(seen, (gap - OPEN) / (WIDE - OPEN)).clamp(0, 1)
+    own = ((gap - SLIT) / (OPEN - SLIT)).clamp(0, 1) * surely
+    shown = shown * own[:, None, None, None]
+    colour = layers.masked_colour(bright, shown, colour)
     ends = (lower + BELOW_SHOWN).clamp_max(EDGE_BELOW_NOSE)
-    edge = layers.mix(upper + BELOW_REST, ends, is_open).clamp(*EDGE_RANGE)
-    return Teeth(colour, cavity, edge[:, None, None], (1 - is_open[:, None, None]).square())
+    edge = layers.mix(upper + BELOW_REST, ends, own).clamp(*EDGE_RANGE)
+    return Teeth(colour, lit, edge[:, None, None], 1 - own[:, None, None])
 
 
 def heights_over_edge(across: Tensor, edge: Tensor, down: Tensor) -> tuple[Tensor, Tensor]:
@@ -106,31 +113,23 @@ def lay(
     columns: Tensor,
     rows: Tensor,
     pixel: float,
-) -> Tensor:
-    """Lay teeth, and the dark below them, over mouths (B, 3, h, w) in [-1, 1], in place.
+) -> None:
+    """Lay teeth over mouths (B, 3, h, w) in [-1, 1], in place.
 
     Args: unknown (B, 1, h, w), where a mouth is open and the photo does not show what is in it;
         across (B, 1, w) and down (B, h, 1) from the nose; columns (B, 4, w), heights of the lips'
         curves, in the rows (h,); pixel: a pixel's size.
-    Returns: the share (B, 1, h, w) of what was there that is left.
     """
     above, beside = heights_over_edge(across, teeth.edge, down)
     tooth = torch.sigmoid(above / (0.7 * pixel))  # (B, h, w)
     gap = torch.exp(-((beside / (0.75 * pixel)) ** 2))  # (B, 1, w)
     gap = gap * ((GAP_HEIGHT - above) / GAP_HEIGHT).clamp(0, 1)
-    upper, lower = columns[:, 1, None], columns[:, 2, None]  # (B, 1, w)
+    upper = columns[:, 1, None]  # (B, 1, w)
     below_lip = (rows[:, None] - upper).clamp_min(0)
-    wide = (lower - upper).clamp_min(1e-3)
     aside = across.abs()
     shade = 1 - SIDE_SHADOW * (aside / SIDE).clamp(0, 1).square()
     shade = shade * (1 - LIP_SHADOW + LIP_SHADOW * (below_lip / LIP_SHADOW_HEIGHT).clamp(0, 1))
     shade = shade * (1 - GAP * gap)
     fade = ((FADES[1] - aside) / (FADES[1] - FADES[0])).clamp(0, 1)
     alpha = unknown * (OPACITY * teeth.share * tooth * fade)[:, None]
-    near, far = CAVITY_SHARES
-    dark = (near + (far - near) * (below_lip / wide).clamp(0, 1)) * (wide / WIDE).clamp(0, 1)
-    behind = unknown * (1 - tooth)[:, None] * dark[:, None]
-    kept = (1 - behind) * (1 - alpha)
-    drawn = alpha * shade[:, None] * teeth.colour + (1 - alpha) * behind * teeth.cavity
-    inside.add_(1).mul_(kept).add_(drawn, alpha=2).sub_(1)
-    return kept
+    inside.add_((2 * shade[:, None] * teeth.colour - 1 - inside) * alpha)

@@ -1,4 +1,4 @@
-"""Train the audio encoder: synthetic speech of known phones, made hard, to broad classes."""
+"""Train the audio encoder: speech of known phones, made hard, to broad classes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,9 @@ GROUPS: dict[str, tuple[str, ...]] = {
 SMOOTHING = 0.05
 VALIDATE_EVERY_S = 180.0
 _FULL_SCALE = 32768
-_FLITE_SHARE = 0.15  # of few texts
+# Shares of engines in what is drawn, where there is speech of them; the rest is espeak's. flite has
+# few texts, people's speech is what will be heard.
+SHARES = {"flite": 0.15, speech_corpus.REAL: 0.35}
 _LIPS_WEIGHT = 1.5  # of the classes that a viewer sees at once when they are wrong
 
 
@@ -51,13 +53,14 @@ class Sampler:
     def __init__(self, packs: list[Pack], split: str, *, seed: int = 0) -> None:
         self.rng = np.random.default_rng(seed)
         lines = [(pack, line) for pack in packs for line in pack.lines if line.split == split]
-        self.pools = [
-            [pair for pair in lines if (pair[1].engine == "flite") == is_flite]
-            for is_flite in (False, True)
-        ]
+        self.pools: dict[str, list[tuple[Pack, Line]]] = {}
+        for pack, line in lines:
+            self.pools.setdefault(line.engine, []).append((pack, line))
+        shares = np.array([SHARES.get(name, 1 - sum(SHARES.values())) for name in self.pools])
+        self.shares = shares / shares.sum()
 
     def __len__(self) -> int:
-        return sum(len(pool) for pool in self.pools)
+        return sum(len(pool) for pool in self.pools.values())
 
     def draw(self, n: int, n_labels: int = SOURCE_LABELS) -> tuple[Tensor, Tensor]:
         """(n, n_labels * LABEL_HOP) float32 in -1..1 and (n, n_labels) int64."""
@@ -76,8 +79,8 @@ class Sampler:
         return torch.from_numpy(samples.astype(np.float32) / _FULL_SCALE), wide
 
     def _pick(self) -> tuple[Pack, Line]:
-        takes_flite = self.rng.random() < _FLITE_SHARE
-        pool = self.pools[takes_flite] or self.pools[not takes_flite]
+        engines = list(self.pools)
+        pool = self.pools[engines[int(self.rng.choice(len(engines), p=self.shares))]]
         return pool[int(self.rng.integers(len(pool)))]
 
 
@@ -135,7 +138,7 @@ class Validation:
             source, labels = (part.to(sounds.device) for part in sampler.draw(n))
             clean = plain(source[:, :CROP_SAMPLES])
             self.sets[split] = (clean, labels[:, :CROP_LABELS])
-            if split in ("voice", "engine"):
+            if split in ("voice", "engine", "speaker"):
                 self.sets[f"{split}_hard"] = sounds.hard(source, labels)
         torch.set_rng_state(state)
 

@@ -34,7 +34,7 @@ from vasa_cli.training.pairs import Pair, PairSampler
 WHOLE_SIDE = 160  # pixels at which the moved photo as a whole is compared
 PARTS = ("motion", "mouth", "eye")
 LOSS_WEIGHTS = {"whole": 2.0, "mouth": 1.5, "left": 0.5, "right": 0.5}
-PERCEPTUAL = {"mouth": 0.4, "left": 0.3, "right": 0.3}
+PERCEPTUAL = {"mouth": 0.7, "left": 0.6, "right": 0.6}
 OPEN_WEIGHT = 3.0  # of what opens, besides 1 for all pixels
 GAN_WEIGHT, MATCHING_WEIGHT = 0.1, 0.4
 DETAIL_GAIN = 6.0  # of what the critic sees of fine detail
@@ -42,7 +42,7 @@ SKIN_OPINION = 0.05  # weight of a critic's opinion where nothing opens, 1 where
 GAN_RAMP = 0.05  # share of the run over which the critics are let in
 GAN_STARTS = 0.35  # share of the run after which the discriminators join
 SPOKEN_FROM = 3000  # steps after which a resumed run teaches itself mouths that speak
-PICTURES_EVERY = 2  # one step in so many trains on pictures: mouths only, and under the critic
+PICTURES_EVERY = 3  # one step in so many trains on pictures: mouths only, and under the critic
 PICTURE_BATCH = 0.75  # of a batch of clips: pictures are larger
 
 

@@ -29,6 +29,15 @@ from vasa_cli.training import crops
 from vasa_cli.training.augment import distort
 from vasa_cli.training.loop import Average, Run, learning_rate, set_learning_rate
 
+PARTS = ("face", "lips", "eye")
+LOSS_WEIGHTS = {"face": 1.0, "lips": 0.5, "eye": 0.3}
+FAR_SHARE = 0.5  # of frames of clips that look farther aside than another of the same clip
+IRIS = tuple(range(16, 21))  # of an eye's points; its corners come first
+# Where errors turn from squares to sizes. At 0.02 for eyes as well, irises were read at half their
+# shift: what a regressor gives when its usual errors cost next to nothing.
+BETA, EYE_BETA = 0.02, 0.004
+IRIS_WEIGHT, GAZE_WEIGHT = 3.0, 10.0  # of its points, and of its place between the corners
+
 
 def uniform(n: int, low: float, high: float) -> Tensor:
     """Random numbers (n,) between two bounds."""
@@ -66,15 +75,33 @@ class Sampler:
         for source in sources:
             rows = np.flatnonzero(source.validation == validation)
             self.clips.append(np.split(rows, np.flatnonzero(np.diff(source.clip[rows])) + 1))
+        self.aside = [iris_offsets(source.points) for source in sources]
         self.rng = np.random.default_rng(seed)
+
+    def row(self, k: int, rows: np.ndarray) -> int:
+        """One row of source k among those of a clip."""
+        one, other = self.rng.choice(rows, 2)
+        if self.rng.random() < FAR_SHARE:
+            usual = np.median(self.aside[k][rows], 0)
+            far = np.abs(self.aside[k][[one, other]] - usual).sum(1)
+            return int(one if far[0] > far[1] else other)
+        return int(one)
 
     def draw(self, k: int, n: int) -> tuple[Tensor, Tensor]:
         """Images (n, 3, S, S) in [-1, 1] and points (n, 478, 3) from source k, all clips alike."""
         source, clips = self.sources[k], self.clips[k]
-        chosen = np.sort([self.rng.choice(clips[c]) for c in self.rng.integers(len(clips), size=n)])
+        drawn = [self.row(k, clips[c]) for c in self.rng.integers(len(clips), size=n)]
+        chosen = np.sort(drawn)
         images = torch.from_numpy(np.ascontiguousarray(source.images[chosen]))
         images = images.permute(0, 3, 1, 2).float() / 127.5 - 1
         return images, torch.from_numpy(source.points[chosen])
+
+
+def iris_offsets(points: np.ndarray) -> np.ndarray:
+    """How far the left eye's iris is off the middle of its corners, (N, 2) in eye widths."""
+    start, end = points[:, LEFT_EYE[0], :2], points[:, LEFT_EYE[1], :2]
+    offset = points[:, LEFT_EYE[IRIS[0]], :2] - (start + end) / 2
+    return np.asarray(offset / np.linalg.norm(end - start, axis=1, keepdims=True))
 
 
 def weights_of(points_index: tuple[int, ...] | None = None) -> Tensor:
@@ -85,43 +112,61 @@ def weights_of(points_index: tuple[int, ...] | None = None) -> Tensor:
     return weight if points_index is None else weight[list(points_index)]
 
 
-def distance(found: Tensor, true: Tensor, weight: Tensor) -> Tensor:
+def distance(found: Tensor, true: Tensor, weight: Tensor, *, beta: float = BETA) -> Tensor:
     """Weighted mean of a smooth absolute error of points (B, n, 3), depth at a third."""
-    error = F.smooth_l1_loss(found, true, beta=0.02, reduction="none")
+    error = F.smooth_l1_loss(found, true, beta=beta, reduction="none")
     error = error * torch.tensor([1.0, 1.0, 0.33], device=error.device)
     return (error.sum(-1) * weight).mean() / weight.mean()
 
 
-def losses(model: FaceEncoder, images: Tensor, points: Tensor, run: Run) -> Tensor:
-    """Whole face (half of the batch badly placed), lips, both eyes."""
+def eye_distance(found: Tensor, true: Tensor) -> Tensor:
+    """The error of eyes' points (B, 21, 3), irises and where they look counting most."""
+    weight = torch.ones(found.shape[1], device=found.device)
+    weight[list(IRIS)] = IRIS_WEIGHT
+    seen, looks = (p[:, IRIS[0], :2] - p[:, :2, :2].mean(1) for p in (found, true))
+    gaze = F.smooth_l1_loss(seen, looks, beta=EYE_BETA)
+    return distance(found, true, weight, beta=EYE_BETA) + GAZE_WEIGHT / found.shape[1] * gaze
+
+
+def losses(
+    model: FaceEncoder, images: Tensor, points: Tensor, run: Run, parts: tuple[str, ...] = PARTS
+) -> Tensor:
+    """Of the parts in training: whole face (half of the batch badly placed), lips, both eyes."""
     n = len(images)
     loose = torch.rand(n) < 0.5
     total = torch.zeros(())
     jobs = [
-        (model.face, tuple(range(468)), FACE_EXTENT, FACE_SIDE, tuple(range(478)), False, 1.0),
-        (model.lips, LIPS, LIPS_EXTENT, LIPS_SIDE, LIPS, False, 0.5),
-        (model.eye, LEFT_EYE, EYE_EXTENT, EYE_SIDE, LEFT_EYE, False, 0.3),
-        (model.eye, RIGHT_EYE, EYE_EXTENT, EYE_SIDE, RIGHT_EYE, True, 0.3),
+        ("face", tuple(range(468)), FACE_EXTENT, FACE_SIDE, tuple(range(478)), False),
+        ("lips", LIPS, LIPS_EXTENT, LIPS_SIDE, LIPS, False),
+        ("eye", LEFT_EYE, EYE_EXTENT, EYE_SIDE, LEFT_EYE, False),
+        ("eye", RIGHT_EYE, EYE_EXTENT, EYE_SIDE, RIGHT_EYE, True),
     ]
-    for regressor, around, extent, side, wanted, mirrored, share in jobs:
-        square = place(
-            points,
-            around,
-            extent,
-            loose=loose if side == FACE_SIDE else torch.zeros(n, dtype=torch.bool),
-            mirrored=mirrored,
-        )
-        picture = distort(square.cut(images, side), strength=1.0 if side == FACE_SIDE else 0.7)
+    for part, around, extent, side, wanted, mirrored in jobs:
+        if part not in parts:
+            continue
+        badly = loose if part == "face" else torch.zeros(n, dtype=torch.bool)
+        square = place(points, around, extent, loose=badly, mirrored=mirrored)
+        picture = distort(square.cut(images, side), strength=1.0 if part == "face" else 0.7)
         target = square.to_square_3d(points[:, wanted]).to(run.device)
         with run.autocast():
-            found = regressor(channels_last(picture.to(run.device)))
-        weight = weights_of() if side == FACE_SIDE else torch.ones(len(wanted))
-        total = total + share * distance(found, target, weight.to(run.device)).to("cpu")
+            found = getattr(model, part)(channels_last(picture.to(run.device)))
+        if part == "eye":
+            error = eye_distance(found, target)
+        else:
+            weight = weights_of() if part == "face" else torch.ones(len(wanted))
+            error = distance(found, target, weight.to(run.device))
+        total = total + LOSS_WEIGHTS[part] * error.to("cpu")
     return total
 
 
 def run_training(
-    run: Run, sources: list[crops.Crops], *, batch: int = 64, width: int = 64, rate: float = 1.2e-3
+    run: Run,
+    sources: list[crops.Crops],
+    *,
+    batch: int = 64,
+    width: int = 64,
+    rate: float = 1.2e-3,
+    parts: tuple[str, ...] = PARTS,
 ) -> FaceEncoder:
     """Train until the run's time is over; the averaged encoder."""
     model = channels_last_weights(FaceEncoder(width=width))
@@ -129,8 +174,8 @@ def run_training(
     model = model.to(run.device)
     average = Average(model)
     optimiser = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.99), weight_decay=0.01)
-    parts = {"model": model, "average": average, "optimiser": optimiser}
-    run.resume(parts)
+    kept = {"model": model, "average": average, "optimiser": optimiser}
+    run.resume(kept)
     sampler = Sampler(sources, validation=False, seed=run.step)
     mean = 0.0
     while run.going:
@@ -139,7 +184,7 @@ def run_training(
         optimiser.zero_grad()
         loss = torch.zeros(())
         for k in range(len(sources)):
-            part = losses(model, *sampler.draw(k, share), run) / len(sources)
+            part = losses(model, *sampler.draw(k, share), run, parts) / len(sources)
             part.backward()
             loss = loss + part.detach()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -149,8 +194,8 @@ def run_training(
         mean = float(loss) if mean == 0 else 0.98 * mean + 0.02 * float(loss)
         if run.step % 50 == 0:
             run.log(loss=mean)
-        run.save_if_due(parts)
-    run.save(parts)
+        run.save_if_due(kept)
+    run.save(kept)
     return average.module  # type: ignore[return-value]
 
 
@@ -183,6 +228,8 @@ def train(
     batch: int,
     width: int,
     report: Callable[[str], None],
+    rate: float = 1.2e-3,
+    parts: tuple[str, ...] = PARTS,
     max_steps: int = 10**9,
 ) -> FaceEncoder:
     """Train on a cache's crops, resuming from the folder; the averaged encoder.
@@ -194,4 +241,6 @@ def train(
         list(crops.load_all(cache)),
         batch=batch,
         width=width,
+        rate=rate,
+        parts=parts,
     )

@@ -29,10 +29,11 @@ from vasa_cli.training.sentences import SENTENCES, sentence, word
 LABEL_HOP = 320  # samples
 PACK_HOURS = 0.3
 UNKNOWN = 255  # no loss there
+REAL = "real"  # the engine of people, see `alignment`
 FLITE_VOICES = ("slt", "rms", "awb", "kal16")
 # Never trained on: the only diphone engine, and one statistical voice; the hash adds others.
 HELD_OUT_FLITE = ("kal16", "slt")
-SPLITS = ("train", "voice", "language", "text", "engine")
+SPLITS = ("train", "voice", "language", "text", "engine", "speaker")
 _SPAN = 80  # samples between the finest label marks: 5 ms
 _CLOSURE_DB = 15.0  # a stop's closure is so far below the sound before it
 _CLOSURE_S = 0.09
@@ -54,6 +55,8 @@ class Line:
     @property
     def split(self) -> str:
         """What this utterance is for: one of SPLITS, by hash, so that it never changes."""
+        if self.engine == REAL:
+            return "speaker" if _hash(self.voice) % 9 == 0 else "train"
         if self.engine == "flite" and self.voice in HELD_OUT_FLITE:
             return "engine" if self.voice == "kal16" else "voice"
         if self.engine == "espeak" and _hash(self.language) % 9 == 0:

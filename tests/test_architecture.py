@@ -23,6 +23,7 @@ LAYERS = {
     "batch": 4,
     "bench": 4,
     "training": 4,
+    "control_trials": 4,
     "evaluate": 4,
     "evaluate_controls": 4,
     "evaluate_motion": 4,

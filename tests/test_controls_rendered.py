@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ import numpy as np
 import pytest
 
 from tests.test_pipeline import sound
+from vasa_cli.compare import psnr_db
 from vasa_cli.config import RenderOptions
+from vasa_cli.control_trials import Stage
 from vasa_cli.geometry import face_measures, gaze_angles
 from vasa_cli.pipeline import Renderer
 from vasa_cli.video import read_video
@@ -72,3 +75,25 @@ def test_what_the_photo_does_not_support_is_told(renderer: Renderer, tmp_path: P
     options = RenderOptions(size=128, num_steps=1, distance=0.5)
     result = renderer.render(photo, sound(tmp_path / "s.wav", 0.2), options=options)
     assert any("was asked for: the photo supports no more" in w for w in result.warnings)
+
+
+def test_a_film_of_trials_shows_what_a_render_with_that_setting_does(
+    renderer: Renderer, tmp_path: Path
+) -> None:
+    photo = Path(__file__).resolve().parent.parent / "examples" / "portrait.jpg"
+    speech = sound(tmp_path / "s.wav", 0.4)
+    options = RenderOptions(
+        size=128, num_steps=1, preview_s=0.4, crf=0, watermark=False, provenance="off"
+    )
+    stage = Stage(renderer, speech, options)
+    stage.takes = {name: stage.takes[name] for name in ("none", "gaze 20,0", "happy 1")}
+    stage.film(photo, tmp_path / "film.mp4")
+    shown = list(read_video(tmp_path / "film.mp4"))
+    for name, start in stage.starts().items():
+        take = stage.takes[name]
+        alone = replace(options, force=True, **take.asked)
+        renderer.render(photo, speech, tmp_path / "alone.mp4", options=alone)
+        frames = list(read_video(tmp_path / "alone.mp4"))
+        for k, frame in enumerate(take.frames):
+            assert psnr_db(shown[start + k], frames[frame]) > 45, name
+    assert len(shown) == sum(len(take.frames) for take in stage.takes.values())

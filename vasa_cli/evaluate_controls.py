@@ -1,14 +1,13 @@
 """How exactly the controls do what they say, measured on rendered video.
 
-Every setting is rendered by itself with the same portrait, speech and seed, and measured; what
-counts is the change against the setting that asks for nothing.
+Every setting is shown with the same portrait and motion (`control_trials`), and what counts is the
+change against the setting that asks for nothing, over the same frames of the motion.
 """
 
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, replace
-from itertools import islice
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Callable, Iterable, Mapping, Protocol, Sequence
 
@@ -16,25 +15,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vasa_cli.audio import load_audio
 from vasa_cli.blinks import find_blinks
-from vasa_cli.config import RenderOptions
+from vasa_cli.control_trials import (
+    DISTANCES,
+    SCALES,
+    STEP_S,
+    STRENGTHS,
+    Stage,
+    Trial,
+    settings,
+)
 from vasa_cli.errors import InputError
 from vasa_cli.evaluate import identity_faces
 from vasa_cli.face import FaceReader, cut_square, to_tensor
 from vasa_cli.image import load_image
-from vasa_cli.motion_file import save_motion
-from vasa_cli.pipeline import Renderer
-from vasa_cli.shown import QUANTITIES, Instrument, Series
-from vasa_cli.timeline import Keyframe, Timeline
+from vasa_cli.shown import QUANTITIES, Instrument
 from vasa_cli.video import read_video
 
-YAWS, PITCHES = (-20, -10, 10, 20), (-12, -6, 6, 12)
-DISTANCES = (0.8, 0.9, 1.1, 1.25)
-POSES = ((-20, -10, 10, 20), (-15, -8, 8, 15), (-15, -8, 8, 15))
-STRENGTHS = (0.25, 0.5, 0.75, 1.0)
-SCALES = (0, 0.5, 2)
-STEP_S = 1.0  # when the timeline's steps are
 # The signs that define an emotion, and the way they go.
 SIGNS: Mapping[str, Mapping[str, int]] = {
     "happy": {"corner_lift": 1, "mouth_width": 1},
@@ -43,9 +40,11 @@ SIGNS: Mapping[str, Mapping[str, int]] = {
     "surprised": {"brow_height": 1, "eye_open": 1},
     "fearful": {"brow_height": 1, "eye_open": 1},
     "disgusted": {"corner_lift": -1, "eye_open": -1},
+    "contemptuous": {"corner_skew": 1},
 }
 PHOTO = "photo"  # the picture itself, among the trials
 ANGLES = ("yaw", "pitch", "roll")
+JUDGED_FROM, JUDGED_EVERY = 5, 9  # frames of a take whose identity is judged
 
 
 class Judge(Protocol):
@@ -54,57 +53,10 @@ class Judge(Protocol):
     def embedding(self, faces: Tensor) -> Tensor: ...
 
 
-@dataclass(frozen=True)
-class Trial:
-    """What was measured of one setting: series, and the face's identity when there is a judge."""
-
-    series: Series
-    identity: np.ndarray | None
-
-    def mean(self, name: str) -> float:
-        """Of a quantity over all frames."""
-        return float(np.nanmean(self.series[name]))
-
-    def looks(self) -> np.ndarray:
-        """Mean gaze in the camera's frame, yaw and pitch (2,): that in the head and the head's."""
-        return np.array([self.mean(f"gaze_{a}") + self.mean(a) for a in ANGLES[:2]])
-
-    def angles(self) -> np.ndarray:
-        """Mean head pose (3,)."""
-        return np.array([self.mean(a) for a in ANGLES])
-
-
-def settings() -> dict[str, dict[str, Any]]:
-    """Every setting that is rendered, by name."""
-    made: dict[str, dict[str, Any]] = {"none": {}, "gaze 0,0": {"gaze": (0, 0)}}
-    for k, steps in enumerate((YAWS, PITCHES)):
-        for step in steps:
-            aim = (step, 0) if k == 0 else (0, step)
-            made[f"gaze {aim[0]},{aim[1]}"] = {"gaze": aim}
-    made |= {f"distance {r:g}": {"distance": r} for r in DISTANCES}
-    made["pose 0,0,0"] = {"pose": (0, 0, 0)}
-    for k, steps in enumerate(POSES):
-        for step in steps:
-            held = tuple(step if k == axis else 0 for axis in range(3))
-            made["pose " + ",".join(map(str, held))] = {"pose": held}
-    for name in SIGNS:
-        made |= {f"{name} {s:g}": {"emotion": {name: s}} for s in STRENGTHS}
-    for control in ("head_motion", "expression", "blink"):
-        made |= {f"{control} {s:g}": {control: s} for s in SCALES}
-    made["gaze_wander 0"] = {"gaze_wander": 0}
-    made["pose_offset 8,0,0"] = {"pose_offset": (8, 0, 0)}
-    made["still"] = {"still": True}
-    keys = (Keyframe(0, (0.0, 0.0)), Keyframe(STEP_S, (15.0, 0.0), "step"))
-    made["step"] = {"timeline": Timeline((("gaze", keys),)), "gaze_wander": 0}
-    return made
-
-
 def evaluate(
     portraits: Sequence[Path],
-    speech: Path,
-    renderer: Renderer,
+    stage: Stage,
     instrument: Instrument,
-    options: RenderOptions,
     *,
     judge: Judge | None = None,
     tell: Callable[[str], None] = lambda line: None,
@@ -115,48 +67,43 @@ def evaluate(
 
     Raises: InputError when none is left.
     """
-    level = speech_level(speech, options)
     rows: list[dict[str, Trial]] = []
-    with tempfile.TemporaryDirectory(prefix="vasa-") as folder:
-        sampled = Path(folder) / "motion.safetensors"  # the same for every render
-        audio = load_audio(speech, max_seconds=options.preview_s)
-        save_motion(sampled, renderer.record(audio, options))
-        options = replace(options, motion=sampled)
-        for portrait in portraits:
-            try:
-                rows.append(run_trials(portrait, speech, renderer, instrument, options, judge))
-                tell(f"{portrait.name}: {len(rows[-1])} settings")
-            except InputError as error:
-                tell(f"{portrait.name} is left out: {error}")
+    for portrait in portraits:
+        try:
+            rows.append(run_trials(portrait, stage, instrument, judge))
+            tell(f"{portrait.name}: {len(stage.takes)} settings")
+        except InputError as error:
+            tell(f"{portrait.name} is left out: {error}")
     if not rows:
         raise InputError("no portrait could be measured; give front-facing portraits")
-    return summarise(rows, level, float(options.fps))
+    return summarise(rows, stage.level, float(stage.options.fps))
 
 
 def run_trials(
-    portrait: Path,
-    speech: Path,
-    renderer: Renderer,
-    instrument: Instrument,
-    options: RenderOptions,
-    judge: Judge | None,
+    portrait: Path, stage: Stage, instrument: Instrument, judge: Judge | None
 ) -> dict[str, Trial]:
-    """Every setting of one portrait, rendered and measured."""
-    reader, trials = renderer.models.reader, {}
-    judged = ("none", *(f"{emotion} {STRENGTHS[-1]:g}" for emotion in SIGNS))
-    if judge is not None:
-        picture = load_image(portrait)
-        trials[PHOTO] = Trial({}, identity_of([picture], reader, judge, name=portrait.name))
+    """Every setting of one portrait, filmed and measured."""
     with tempfile.TemporaryDirectory(prefix="vasa-") as folder:
-        for name, asked in settings().items():
-            video = Path(folder) / "trial.mp4"
-            chosen = replace(options, **asked, force=True, watermark=False, provenance="off")
-            renderer.render(portrait, speech, video, options=chosen)
-            identity = None
-            if judge is not None and name in judged:
-                seen = islice(read_video(video), 5, None, 10)
-                identity = identity_of(seen, reader, judge, name=video.name)
-            trials[name] = Trial(instrument(video), identity)
+        video = Path(folder) / "trials.mp4"
+        stage.film(portrait, video)
+        trials = stage.cut(instrument(video))
+        if judge is None:
+            return trials
+        reader, starts = stage.renderer.models.reader, stage.starts()
+        judged = ("none", *(f"{emotion} {STRENGTHS[-1]:g}" for emotion in SIGNS))
+        wanted = {
+            starts[name] + k: name
+            for name in judged
+            for k in range(JUDGED_FROM, len(stage.takes[name].frames), JUDGED_EVERY)
+        }
+        seen: dict[str, list[np.ndarray]] = {name: [] for name in judged}
+        for k, frame in enumerate(read_video(video)):
+            if k in wanted:
+                seen[wanted[k]].append(frame)
+    for name, frames in seen.items():
+        trials[name] = replace(trials[name], identity=identity_of(frames, reader, judge, name=name))
+    picture = load_image(portrait)
+    trials[PHOTO] = Trial({}, identity=identity_of([picture], reader, judge, name=portrait.name))
     return trials
 
 
@@ -183,16 +130,6 @@ def identity_of(
     return np.asarray(mean / np.linalg.norm(mean))
 
 
-def speech_level(speech: Path, options: RenderOptions) -> np.ndarray:
-    """Loudness of the sound under each frame (T,), dB."""
-    audio = load_audio(speech, max_seconds=options.preview_s)
-    samples = audio.as_float(0, len(audio.samples))
-    size = max(1, round(audio.sample_rate / float(options.fps)))
-    parts = samples[: len(samples) // size * size].reshape(-1, size)
-    level = 10 * np.log10(np.square(parts.astype(np.float64)).mean(1) + 1e-10)
-    return np.maximum(level, level.max() - 35)
-
-
 def summarise(rows: list[dict[str, Trial]], level: np.ndarray, fps: float) -> dict[str, Any]:
     """All figures; each a mean over portraits where its name says nothing else."""
 
@@ -212,12 +149,12 @@ def summarise(rows: list[dict[str, Trial]], level: np.ndarray, fps: float) -> di
     }
     figures["emotion"] = {name: emotion_figures(name, rows, level) for name in SIGNS}
     figures["head_motion"] = {
-        f"{s:g}": over(lambda row: turn(row[f"head_motion {s:g}"]) / turn(row["none"]))
+        f"{s:g}": over(lambda row: turn(row[f"head_motion {s:g}"]) / turn(row["head_motion 1"]))
         for s in SCALES
     }
     figures["blinks"] = {
-        f"{s:g}": over(lambda row: len(blinks(row[f"blink {s:g}"], fps))) for s in SCALES
-    } | {"1": over(lambda row: len(blinks(row["none"], fps)))}
+        f"{s:g}": over(lambda row: len(blinks(row[f"blink {s:g}"], fps))) for s in (*SCALES, 1)
+    }
     figures["expression"] = {
         f"{s:g}": over(
             lambda row: float(np.nanstd(row[f"expression {s:g}"].series["mouth_open"]))
@@ -230,18 +167,28 @@ def summarise(rows: list[dict[str, Trial]], level: np.ndarray, fps: float) -> di
     return figures
 
 
+def looks(trial: Trial) -> np.ndarray:
+    """Mean gaze in the camera's frame, yaw and pitch (2,): that in the head and the head's."""
+    return np.array([trial.mean(f"gaze_{a}") + trial.mean(a) for a in ANGLES[:2]])
+
+
+def angles(trial: Trial) -> np.ndarray:
+    """Mean head pose (3,)."""
+    return np.array([trial.mean(a) for a in ANGLES])
+
+
 def gaze_change(row: dict[str, Trial], name: str) -> tuple[float, float]:
     """Degrees asked and seen along the axis that a setting moves, against gaze 0,0."""
     aim = np.array([float(v) for v in name.split()[1].split(",")])
     k = int(np.abs(aim).argmax())
-    return float(aim[k]), float((row[name].looks() - row["gaze 0,0"].looks())[k])
+    return float(aim[k]), float((looks(row[name]) - looks(row["gaze 0,0"]))[k])
 
 
 def pose_change(row: dict[str, Trial], name: str) -> tuple[float, float]:
     """Degrees asked and seen along the axis that a setting turns, against pose 0,0,0."""
     held = np.array([float(v) for v in name.split()[1].split(",")])
     k = int(np.abs(held).argmax())
-    return float(held[k]), float((row[name].angles() - row["pose 0,0,0"].angles())[k])
+    return float(held[k]), float((angles(row[name]) - angles(row["pose 0,0,0"]))[k])
 
 
 def changes(seen: Mapping[str, list[tuple[float, float]]]) -> dict[str, Any]:
@@ -329,7 +276,8 @@ def cross_talk(rows: list[dict[str, Trial]]) -> dict[str, dict[str, float]]:
         *("gaze 20,0", "gaze 0,12", "gaze_wander 0", "distance 0.8", "happy 1", "pose 20,0,0"),
         *("pose_offset 8,0,0", "head_motion 2", "expression 0.5", "blink 0", "still"),
     )
-    base = {"pose 20,0,0": "pose 0,0,0"}
+    base = {"gaze 20,0": "gaze 0,0", "gaze 0,12": "gaze 0,0", "pose 20,0,0": "pose 0,0,0"}
+    base |= {"head_motion 2": "head_motion 1", "blink 0": "blink 1"}
     return {
         name: {
             q: float(np.mean([r[name].mean(q) - r[base.get(name, "none")].mean(q) for r in rows]))

@@ -27,7 +27,7 @@ from vasa_cli.video import read_video
 
 QUANTITIES = (
     *("yaw", "pitch", "roll", "gaze_yaw", "gaze_pitch", "eye_open"),
-    *("mouth_open", "mouth_width", "corner_lift", "brow_height", "face_height"),
+    *("mouth_open", "mouth_width", "corner_lift", "corner_skew", "brow_height", "face_height"),
 )
 Series = dict[str, np.ndarray]  # of each quantity, (T,); NaN where no face was found
 Instrument = Callable[[Path], Series]
@@ -41,13 +41,15 @@ def shown_series(points: np.ndarray) -> Series:
     """Everything that is measured of points (T, 478, 3) in pixels.
 
     Angles in degrees, gaze in the head; eye opening over the eye's width; the height in pixels; all
-    else over the face's height.
+    else over the face's height: corner_lift how far the lips' corners are above the upper lip,
+    corner_skew how far the one on the viewer's right is above the other, along the face.
     """
     right = points[:, RIGHT].mean(1) - points[:, LEFT].mean(1)
     right = right / np.linalg.norm(right, axis=1, keepdims=True)
     away = np.cross(right, points[:, CHIN].mean(1) - points[:, FOREHEAD].mean(1))
     away = away / np.linalg.norm(away, axis=1, keepdims=True)
-    angles = rotation_angles(np.stack([right, np.cross(away, right), away], 2))
+    down = np.cross(away, right)
+    angles = rotation_angles(np.stack([right, down, away], 2))
     height = np.linalg.norm(points[:, 10] - points[:, 152], axis=1)
     eyes = [_eye(points, side) for side in EYES]
     opening, gaze = (np.mean(column, 0) for column in zip(*eyes))
@@ -63,6 +65,7 @@ def shown_series(points: np.ndarray) -> Series:
         "mouth_open": np.linalg.norm(upper - lower, axis=1) / height,
         "mouth_width": np.linalg.norm(corners[:, 0] - corners[:, 1], axis=1) / height,
         "corner_lift": (upper[:, 1] - corners[:, :, 1].mean(1)) / height,
+        "corner_skew": ((corners[:, 0] - corners[:, 1]) * down).sum(1) / height,
         "brow_height": np.mean(brows, 0) / height,
         "face_height": height,
     }
@@ -97,6 +100,8 @@ def own_instrument(reader: FaceReader) -> Instrument:
 def outside_instrument(command: str) -> Instrument:
     """Another program, called as `COMMAND VIDEO --series FILE.npz`, that writes the quantities.
 
+    What it does not write is worked out from its `points` (T, 478, 3) in pixels, if it has them.
+
     Raises: UsageError when the command is empty.
     """
     words = shlex.split(command)
@@ -115,9 +120,12 @@ def outside_instrument(command: str) -> Instrument:
                 last = (done.stderr.strip().splitlines() or ["no message"])[-1]
                 raise ResourceError(f"{words[0]} could not measure {video.name}: {last}")
             with np.load(path) as stored:
-                missing = [name for name in QUANTITIES if name not in stored]
-                if missing:
-                    raise InputError(f"{words[0]} does not measure {', '.join(missing)}")
-                return {name: stored[name].astype(np.float64) for name in QUANTITIES}
+                given = {name: stored[name] for name in QUANTITIES if name in stored}
+                if "points" in stored:
+                    given = shown_series(stored["points"].astype(np.float64)) | given
+            missing = [name for name in QUANTITIES if name not in given]
+            if missing:
+                raise InputError(f"{words[0]} does not measure {', '.join(missing)}")
+            return {name: given[name].astype(np.float64) for name in QUANTITIES}
 
     return measure

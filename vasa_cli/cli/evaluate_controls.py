@@ -40,11 +40,11 @@ ASKED = (
 @click.option(
     "--preview",
     "preview_s",
-    type=FiniteFloat(min=1.5),
-    default=3.0,
+    type=FiniteFloat(min=1.0),
+    default=2.4,
     show_default=True,
     metavar="SECONDS",
-    help="Length of each render.",
+    help="Of the speech that is shown where time matters.",
 )
 @click.option("--size", type=click.IntRange(*SIZE_RANGE), default=384, show_default=True)
 @click.option(
@@ -70,13 +70,14 @@ def controls(
     quiet: bool,
     weights_dir: Path | None,
 ) -> None:
-    """Render PORTRAITS with every control in steps, and measure the videos.
+    """Film PORTRAITS with every control in steps, and measure the films.
 
-    About 75 renders a portrait. PORTRAITS are pictures, or folders of them. Each figure stands
-    beside what is asked of it. Without --instrument vasa judges itself.
+    PORTRAITS are pictures, or folders of them; each is filmed once, all settings one after the
+    other. Each figure stands beside what is asked of it. Without --instrument vasa judges itself.
     """
     from vasa_cli import evaluate_controls as measuring
     from vasa_cli import shown
+    from vasa_cli.control_trials import Stage
     from vasa_cli.pipeline import Renderer
     from vasa_cli.training.features import load_features
 
@@ -85,10 +86,8 @@ def controls(
     own = shown.own_instrument(renderer.models.reader)
     figures = measuring.evaluate(
         found,
-        speech,
-        renderer,
+        Stage(renderer, speech, RenderOptions(size=size, preview_s=preview_s, crf=12)),
         own if instrument is None else shown.outside_instrument(instrument),
-        RenderOptions(size=size, preview_s=preview_s, crf=12),
         judge=load_features(judge) if judge else None,
         tell=(lambda line: None) if quiet or as_json else (lambda line: click.echo(line, err=True)),
     )

@@ -57,7 +57,7 @@ from vasa_cli.threads import in_order
 from vasa_cli.watermark import Watermarker
 from vasa_cli.weights import find_weights_dir
 
-BATCH = 8  # frames drawn at once
+BATCH = 9  # frames drawn at once; see `models.tweens` for why their number is odd
 PORTRAITS_KEPT = 3
 STYLE = (1.0, 0.5)  # liveliness of head and mouth, in standard deviations over filmed talkers
 TURNED_DEG = 45.0  # a photo turned further is warned about
@@ -294,6 +294,7 @@ class Renderer:
                 torch.from_numpy(points).float().to(models.device),
                 zoom=zoom,
                 log_zoom=log_zoom[start : start + BATCH],
+                in_a_row=True,
             )
             return [marked(placement.finish(square), marks) for square in to_pixels(squares)]
 

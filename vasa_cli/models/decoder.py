@@ -36,6 +36,7 @@ from vasa_cli.models.painting import (
     paint,
     soft_window,
 )
+from vasa_cli.models.tweens import Evenness, Tweens
 from vasa_cli.models.zoom import Zoom, beyond_free
 
 FIELD_SIDE = 64  # cells of the motion field
@@ -46,6 +47,9 @@ RESIDUAL_FLOW_SCALE, FLOW_INPUT_SCALE = 0.1, 4.0
 N_ATLAS, ATLAS_SIDE = 4, 64  # learned pictures of upper and of lower teeth: channels, cells
 ATLAS_GAIN = 5.0  # they learn so much faster than a weight
 MOUTH_RESIDUAL = 4
+# How evenly lips, lids and head move in frames of which no generator is asked
+MOUTH_EVEN, EYES_EVEN = Evenness(bend=0.0075, step=0.02), Evenness(bend=0.006, step=0.02)
+HEAD_EVEN = Evenness(bend=0.03, step=0.1)
 
 
 @dataclass(frozen=True)
@@ -160,30 +164,43 @@ class Decoder(nn.Module):
         fill = fields.warp(seen.small, flow) + out[:, N_FLOWS + 2 : N_FLOWS + 5]
         return MotionField(flow, fill, torch.sigmoid(out[:, N_FLOWS + 5 :] - 3))
 
-    def paint_mouth(self, seen: Appearance, points: Tensor, field: MotionField) -> Painted:
-        """The mouths of frames with the given points (B, 478, 3)."""
+    def paint_mouth(
+        self, seen: Appearance, points: Tensor, field: MotionField, *, in_a_row: bool = False
+    ) -> Painted:
+        """The mouths of frames with the given points (B, 478, 3).
+
+        Args: in_a_row where the frames follow each other, so that some may be `tweens`.
+        """
         with torch.no_grad():
             laid, seats = lay_mouth(seen.photo, seen.mouth, seen.points, points, field)
-        atlases = self.teeth * ATLAS_GAIN
+        tweens = mouth_tweens(points) if in_a_row else Tweens.none(len(points))
+        atlases = (self.teeth * ATLAS_GAIN).expand(len(tweens.asked), -1, -1, -1)
         teeth = [
-            F.grid_sample(atlas, seat, align_corners=False)
+            F.grid_sample(atlas, tweens.pick(seat), align_corners=False)
             .contiguous()
-            .view(len(points), -1, MOUTH_SIDE // 2, MOUTH_SIDE // 2)
-            for atlas, seat in zip(atlases.expand(len(points), -1, -1, -1).chunk(2, 1), seats)
+            .view(len(tweens.asked), -1, MOUTH_SIDE // 2, MOUTH_SIDE // 2)
+            for atlas, seat in zip(atlases.chunk(2, 1), seats)
         ]
-        given = torch.cat([*laid.given, *teeth], 1)
-        return paint(laid, self._run(self.mouth, given), self.mouth_window)
+        given = torch.cat([tweens.gather(laid.given), *teeth], 1)
+        out = tweens.complete(self._run(self.mouth, given))
+        return paint(laid, out, self.mouth_window)
 
     def paint_eyes(
-        self, seen: Appearance, points: Tensor, field: MotionField
+        self, seen: Appearance, points: Tensor, field: MotionField, *, in_a_row: bool = False
     ) -> tuple[Painted, Painted]:
-        """The left and right eyes of frames with the given points (B, 478, 3)."""
+        """The left and right eyes of frames with the given points (B, 478, 3).
+
+        Args: in_a_row as for `paint_mouth`.
+        """
         with torch.no_grad():
             laid = [
                 lay_eye(seen.photo, own, points, field, eye) for own, eye in zip(seen.eyes, EYES)
             ]
-        out = self._run(self.eye, torch.cat([torch.cat(eye.given, 1) for eye in laid]))
-        left, right = (paint(e, o, self.eye_window) for e, o in zip(laid, out.chunk(2)))
+        tweens = eye_tweens(points) if in_a_row else Tweens.none(len(points))
+        out = self._run(self.eye, torch.cat([tweens.gather(eye.given) for eye in laid]))
+        left, right = (
+            paint(eye, tweens.complete(o), self.eye_window) for eye, o in zip(laid, out.chunk(2))
+        )
         return left, right
 
     def compose(
@@ -193,11 +210,12 @@ class Decoder(nn.Module):
         *,
         zoom: Zoom | None = None,
         log_zoom: Tensor | None = None,
+        in_a_row: bool = False,
     ) -> Tensor:
         """Finished frames (B, 3, S, S), the photo's own size, with the points (B, 478, 3).
 
         Args: log_zoom (B,) how much nearer than in the photo the frames' points are, for a zoom
-            that does what of it is too much for the motion field.
+            that does what of it is too much for the motion field; in_a_row as for `paint_mouth`.
         """
         if zoom is None or log_zoom is None:
             field = self.move(seen, points)
@@ -206,8 +224,8 @@ class Decoder(nn.Module):
             field = zoom.field(self.move(seen, zoom.undo(points, rest)), rest)
         frame = sample_whole(seen.photo, field)
         for painted in (
-            *self.paint_eyes(seen, points, field),
-            self.paint_mouth(seen, points, field),
+            *self.paint_eyes(seen, points, field, in_a_row=in_a_row),
+            self.paint_mouth(seen, points, field, in_a_row=in_a_row),
         ):
             painted.put(frame)
         return frame
@@ -220,3 +238,21 @@ class Decoder(nn.Module):
 def double(x: Tensor) -> Tensor:
     """(B, C, H, W) to (B, C, 2 H, 2 W), bilinear."""
     return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+
+
+def mouth_tweens(points: Tensor) -> Tweens:
+    """Which frames of points (B, 478, 3), one after the other, the mouth's generator may skip."""
+    shape = mouth_shape(points)
+    return Tweens.of((torch.cat(shape.curves, 1), MOUTH_EVEN), _head_movement(points, shape.patch))
+
+
+def eye_tweens(points: Tensor) -> Tweens:
+    """Which of them the eyes' generator may skip."""
+    shapes = [eye_shape(points, eye) for eye in EYES]
+    lids = [(torch.cat([*shape.curves, shape.iris], 1), EYES_EVEN) for shape in shapes]
+    return Tweens.of(*lids, _head_movement(points, shapes[0].patch))
+
+
+def _head_movement(points: Tensor, patch: fields.Patch) -> tuple[Tensor, Evenness]:
+    """How the head turns about a square on it; between two shots of a film it jumps."""
+    return patch.to_square(points[:, fields.RIGID, :2]), HEAD_EVEN

@@ -48,7 +48,9 @@ def talk(renderer: Renderer, speech: Path, tmp_path_factory: pytest.TempPathFact
 def test_the_file_says_where_it_comes_from(talk: Path) -> None:
     recording = load_motion(talk)
     assert (recording.source, recording.seed) == ("speech.wav", 5)
-    assert recording.notes == {"seed": "5", "num_steps": "2", "guidance_audio": "0.0"}
+    assert recording.notes == {
+        **{"seed": "5", "num_steps": "2", "guidance_audio": "0.0", "guidance_gaze": "1.0"}
+    }
     assert len(recording.basis) == len(recording.source_sha256) == 64
 
 

@@ -35,6 +35,9 @@ class Made:
     def listen(self, speech: Tensor | None) -> Tensor:
         return torch.zeros(1, 1, 1) if speech is None else torch.ones(1, speech.shape[1] // 2, 1)
 
+    def look(self, gaze: Tensor) -> Tensor:
+        return 10 * gaze[..., :1] * gaze[..., 2:]
+
     def __call__(
         self, noisy: Tensor, level: Tensor, *, past: Tensor, heard: Tensor, style: Tensor
     ) -> Tensor:
@@ -47,7 +50,15 @@ def known(answer: float) -> Made:
     return Made(lambda noisy, past, heard: torch.full_like(noisy, answer))
 
 
-def draw(denoise: Denoise, n_frames: int, *, seed: int = 0, guidance_audio: float = 0.0) -> Tensor:
+def draw(
+    denoise: Denoise,
+    n_frames: int,
+    *,
+    seed: int = 0,
+    guidance_audio: float = 0.0,
+    gaze: Tensor | None = None,
+    guidance_gaze: float = 0.0,
+) -> Tensor:
     return sample(
         denoise,
         torch.zeros(2 * n_frames, FEATURES),
@@ -57,6 +68,8 @@ def draw(denoise: Denoise, n_frames: int, *, seed: int = 0, guidance_audio: floa
         seed=seed,
         num_steps=4,
         guidance_audio=guidance_audio,
+        gaze=gaze,
+        guidance_gaze=guidance_gaze,
     )
 
 
@@ -122,12 +135,51 @@ def test_guidance_is_the_same_in_one_pass_as_in_two() -> None:
     noisy, past = torch.randn(1, WINDOW, DIM), torch.randn(1, CONTEXT, DIM)
     speech, level = torch.randn(1, 2 * (WINDOW + CONTEXT), FEATURES), torch.full((1,), 0.7)
     given = {"past": past, "style": torch.zeros(1, 2)}
+    torch.nn.init.normal_(model.aim.weight)
     with torch.inference_mode():
-        heard = model.listen(speech), model.listen(None)
-        full, free = (model(noisy, level, heard=h, **given) for h in heard)
-        both = guided(model, noisy, level, heard=heard, guidance_audio=1.5, **given)
-    assert torch.allclose(both, 2.5 * full - 1.5 * free, atol=1e-5)
-    assert not torch.allclose(full, free, atol=1e-2)
+        aim = model.look(torch.ones(1, WINDOW + CONTEXT, 3))
+        hearing = model.listen(speech)
+        heard = hearing + aim, model.listen(None) + aim, hearing
+        full, deaf, blind = (model(noisy, level, heard=h, **given) for h in heard)
+        without = [(heard[1], 1.5), (heard[2], 0.5)]
+        every = guided(model, noisy, level, heard=heard[0], without=without, **given)
+    assert torch.allclose(every, 3 * full - 1.5 * deaf - 0.5 * blind, atol=1e-5)
+    for one in (deaf, blind):
+        assert not torch.allclose(full, one, atol=1e-2)
+
+
+def test_a_gaze_is_known_in_its_own_frames_and_guided() -> None:
+    """Of a denoiser whose answer is 1 with sound, and ten times the gaze it knows."""
+    denoise = Made(lambda noisy, past, heard: heard[:, :1].expand_as(noisy))
+    n_frames = 2 * WINDOW
+    gaze = torch.zeros(n_frames, 3)
+    gaze[WINDOW - CONTEXT :, 0] = 0.2
+    assert torch.allclose(draw(denoise, n_frames, gaze=gaze), torch.ones(n_frames, DIM), atol=1e-5)
+    gaze[:, 2] = 1  # held
+    plain = draw(denoise, n_frames, gaze=gaze)
+    guided = draw(denoise, n_frames, gaze=gaze, guidance_gaze=0.5)
+    one = torch.ones(WINDOW, DIM)
+    # the made denoiser looks at the first frame it is shown, of the past
+    assert torch.allclose(plain, torch.cat([one, one * 3]), atol=1e-5)
+    assert torch.allclose(guided, torch.cat([one, one * 4]), atol=1e-5)
+
+
+def test_a_gaze_that_is_asked_late_is_seen_by_the_last_frames_of_a_window() -> None:
+    seen: list[Tensor] = []
+    denoise = known(0.0)
+    denoise.look = lambda gaze: (seen.append(gaze), gaze[..., :1])[1]  # type: ignore[method-assign]
+    gaze = torch.arange(70.0)[:, None].expand(-1, 3)
+    draw(denoise, 70, gaze=gaze)
+    first, second = (g[0, :, 0] for g in seen)
+    assert first.tolist() == [0.0] * CONTEXT + list(range(WINDOW))
+    assert second.tolist() == [*range(WINDOW - CONTEXT, 70)] + [69.0] * (2 * WINDOW - 70)
+
+
+def test_a_gaze_that_is_not_held_changes_nothing() -> None:
+    model = tiny()
+    torch.nn.init.normal_(model.aim.weight)
+    free = torch.cat([torch.randn(1, 5, 2), torch.zeros(1, 5, 1)], 2)
+    assert torch.equal(model.look(free), torch.zeros(1, 5, 16))
 
 
 def test_the_denoiser_sees_the_past_and_ignores_padding() -> None:

@@ -23,7 +23,7 @@ CRF_RANGE = (0, 51)
 MIN_SPEECH_S = 0.2
 MAX_SPEECH_S = 3600.0
 # What decides which motion is sampled; a motion file has decided all of it.
-SAMPLING = ("seed", "num_steps", "guidance_audio")
+SAMPLING = ("seed", "num_steps", "guidance_audio", "guidance_gaze")
 # How two things of different length are made to last as long as each other.
 FITS = ("trim", "hold", "loop", "stretch")
 # Parts of a motion, which together are all of it.
@@ -91,6 +91,7 @@ class RenderOptions(Controls):
     face: int | None = None  # which of several faces, counted from 1 on the left
     num_steps: int = 10  # of the motion sampler
     guidance_audio: float = 1.0  # classifier-free guidance on the sound
+    guidance_gaze: float = 1.0  # and on the gaze, where one is asked
     motion: Path | None = None  # a motion file to perform, instead of motion sampled from the sound
     force: bool = False  # replace an existing output
     watermark: bool = True  # invisible, in every frame

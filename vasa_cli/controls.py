@@ -19,6 +19,8 @@ from vasa_cli.emotion import Emotions, strengths_of
 from vasa_cli.gaze import (
     GAZE,
     Eyes,
+    as_condition,
+    beyond_ease,
     gaze_vector,
     head_follows,
     saccades,
@@ -93,6 +95,17 @@ class Tracks:
             rows("emotion", len(EMOTIONS))[0],
             **scales,
         )
+
+
+def asked_gaze(controls: Controls, n_frames: int, fps: float) -> np.ndarray | None:
+    """What the sampler is told of where eyes are to look, (T, 3) as of `gaze.as_condition`.
+
+    None where no gaze is asked.
+    """
+    tracks = Tracks.of(controls, (np.arange(n_frames) + 0.5) / fps)
+    if not tracks.gaze_held.any():
+        return None
+    return as_condition(beyond_ease(tracks.gaze), tracks.gaze_held)
 
 
 def follow(

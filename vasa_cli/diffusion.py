@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Callable, Protocol
+from typing import Callable, Protocol, Sequence
 
 import torch
 from torch import Tensor
@@ -22,6 +22,10 @@ class Denoise(Protocol):
 
     def listen(self, speech: Tensor | None) -> Tensor:
         """What P + T frames hear of speech (B, 2 (P + T), F); of None, what is heard without it."""
+        ...
+
+    def look(self, gaze: Tensor) -> Tensor:
+        """What P + T frames know of a gaze (B, P + T, N_GAZE); it is added to what they hear."""
         ...
 
     def __call__(
@@ -70,24 +74,25 @@ def guided(
     level: Tensor,
     *,
     past: Tensor,
-    heard: tuple[Tensor, Tensor],
+    heard: Tensor,
+    without: Sequence[tuple[Tensor, float]],
     style: Tensor,
-    guidance_audio: float,
 ) -> Tensor:
-    """Clean motion (B, T, D): (1 + s) H(all) - s H(without the sound), s the guidance.
+    """Clean motion (B, T, D): (1 + sum s) H(all) - sum s H(all but one), s the guidances.
 
-    Both in one pass, or the first alone where there is no guidance.
+    All in one pass; what has no guidance is not looked at.
 
-    Args: heard with the sound and without it.
+    Args: heard with everything; without: what is heard when one condition is withheld, and its
+        guidance.
     Source: VASA-1, equation 3.
     """
-    if guidance_audio == 0:
-        return denoise(noisy, level, past=past, heard=heard[0], style=style)
-    both = torch.cat([heard[0], heard[1].expand_as(heard[0])])
-    twice = [torch.cat([x, x]) for x in (noisy, level, past, style)]
-    clean = denoise(twice[0], twice[1], past=twice[2], heard=both, style=twice[3])
-    full, free = clean.chunk(2)
-    return full + guidance_audio * (full - free)
+    without = [(less, scale) for less, scale in without if scale]
+    every = torch.cat([heard, *(less.expand_as(heard) for less, _ in without)])
+    noisy, level, past, style = (
+        torch.cat([x] * (1 + len(without))) for x in (noisy, level, past, style)
+    )
+    full, *free = denoise(noisy, level, past=past, heard=every, style=style).chunk(len(without) + 1)
+    return full + sum(scale * (full - one) for one, (_, scale) in zip(free, without))
 
 
 def sample_window(
@@ -99,15 +104,23 @@ def sample_window(
     style: Tensor,
     num_steps: int,
     guidance_audio: float,
+    gaze: Tensor | None = None,
+    guidance_gaze: float = 0.0,
     known: Known | None = None,
 ) -> Tensor:
     """One window of motion (1, T, D) from noise (1, T, D), by DDIM without added noise.
 
-    Args: past (1, CONTEXT, D) clean frames before the window; speech (1, 2 (CONTEXT + T), F);
-        known: this window's.
+    Args: past (1, CONTEXT, D) clean frames before the window; speech (1, 2 (CONTEXT + T), F); gaze
+        (1, CONTEXT + T, N_GAZE) where one is asked; known: this window's.
     Source: Song et al. 2021, Denoising diffusion implicit models.
     """
-    x, heard = noise, (denoise.listen(speech), denoise.listen(None))
+    x, speaking = noise, denoise.listen(speech)
+    heard, without = speaking, [(denoise.listen(None), guidance_audio)]
+    if gaze is not None:
+        aim = denoise.look(gaze)
+        speaking = speaking[:, : aim.shape[1]]
+        heard = speaking + aim
+        without = [(denoise.listen(None) + aim, guidance_audio), (speaking, guidance_gaze)]
     levels = torch.linspace(1, 0, num_steps + 1, device=noise.device)
     for now, then in zip(levels[:-1], levels[1:]):
         if known is not None:
@@ -118,8 +131,8 @@ def sample_window(
             now[None],
             past=past,
             heard=heard,
+            without=without,
             style=style,
-            guidance_audio=guidance_audio,
         )
         implied = (x - signal_share(now) * clean) / noise_share(now)
         x = signal_share(then) * clean + noise_share(then) * implied
@@ -150,6 +163,8 @@ def sample(
     seed: int,
     num_steps: int,
     guidance_audio: float,
+    gaze: Tensor | None = None,
+    guidance_gaze: float = 0.0,
     liberty: Tensor | None = None,
     settling: Tensor | None = None,
     known: Known | None = None,
@@ -160,11 +175,11 @@ def sample(
     The noise comes from a CPU generator, so one seed gives one motion on every device. The past of
     the first window is rest (zeros).
 
-    Args: speech (T, F) at two a frame, its end repeated where it is short; style (1, S); liberty
-        (motion_dim,) scales the noise of each column: 1 samples it, towards 0 it is what the sound
-        makes most likely; settling (motion_dim,) frames in which a step between windows is taken
-        out, see `joined`; known: columns that are not sampled; progress is told the frames that
-        are done.
+    Args: speech (T, F) at two a frame, its end repeated where it is short; style (1, S); gaze
+        (n_frames, N_GAZE) where one is asked; liberty (motion_dim,) scales the noise of each
+        column: 1 samples it, towards 0 it is what the sound makes most likely; settling
+        (motion_dim,) frames in which a step between windows is taken out, see `joined`; known:
+        columns that are not sampled; progress is told the frames that are done.
     """
     generator = torch.Generator().manual_seed(seed)
     n_windows = -(-n_frames // WINDOW)
@@ -180,6 +195,7 @@ def sample(
         heard = speech[None, 2 * k * WINDOW : 2 * ((k + 1) * WINDOW + CONTEXT) + EARSHOT]
         past = torch.cat(drawn[-1:], 1)[:, -CONTEXT:]
         decided = known.window(k * WINDOW) if known is not None else None
+        frames = torch.arange(k * WINDOW - CONTEXT, (k + 1) * WINDOW).clamp(0, n_frames - 1)
         window = sample_window(
             denoise,
             noise,
@@ -188,6 +204,8 @@ def sample(
             style=style,
             num_steps=num_steps,
             guidance_audio=guidance_audio,
+            gaze=gaze[frames.to(gaze.device)][None] if gaze is not None else None,
+            guidance_gaze=guidance_gaze,
             known=decided,
         )
         if settling is not None and k > 0:  # before the first window nothing was seen

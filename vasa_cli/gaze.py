@@ -49,6 +49,9 @@ SACCADE_S = 0.03  # a saccade of a few degrees; Bahill et al. 1975, the main seq
 FOLLOW_FROM, FOLLOW_SHARE = np.array([15.0, 2.0]), np.array([0.4, 0.55])
 FOLLOW_S = 0.25
 
+CONDITION_DEG, CONDITION_MOST = 10.0, 3.0  # unit of a gaze as a condition, and the most of it
+STEADY = 7  # frames over which a filmed gaze is a median: blinks and the mesh's jitter go
+
 
 @dataclass(frozen=True)
 class Eyes:
@@ -103,6 +106,33 @@ class Eyes:
     def degrees(self, dynamics: np.ndarray) -> np.ndarray:
         """How far changes (T, 2) of the gaze dynamics turn the eyes, yaw and pitch (T, 2)."""
         return np.degrees(np.arcsin(np.clip(dynamics / self.radius / DRAWN, -1, 1)))
+
+
+def filmed_gaze(head: np.ndarray, dynamics: np.ndarray, geometry: Geometry) -> np.ndarray:
+    """Where filmed eyes look, yaw and pitch (T, 2) in degrees from where they mostly do.
+
+    Args: head (T, 3) and gaze dynamics (T, 2), as changes from their medians. Eyes turn here as in
+        the mean face, by what the face mesh reads of filmed ones.
+    """
+    widths = [
+        np.linalg.norm(np.subtract(*geometry.mean[list(e["corners"])])) for e in EYES.values()
+    ]
+    unit = [face_measures(geometry.dynamics_basis[..., k])[k] for k in GAZE]
+    radius = float(np.mean(widths)) * EYEBALL_RADIUS_OVER_EYE_WIDTH / np.array(unit)
+    in_the_head = np.degrees(np.arcsin(np.clip(dynamics / radius, -1, 1)))
+    padded = np.pad(head[:, :2] + in_the_head, ((STEADY // 2, STEADY // 2), (0, 0)), mode="edge")
+    return np.asarray(np.median(np.lib.stride_tricks.sliding_window_view(padded, STEADY, 0), -1))
+
+
+def as_condition(gaze_deg: np.ndarray, held: np.ndarray) -> np.ndarray:
+    """A gaze (T, 2) and how far it is held (T,), as the denoiser takes them: (T, 3) float32.
+
+    In films the gaze goes with the head: eyes make up for a tenth of its turns (88,500 frames, r =
+    -0.28), and of a gaze that is read there, 0.97 is the head's. So what a sampler that learned it
+    is told of a gaze is what the head is to do for it, see `beyond_ease`; eyes are set afterwards.
+    """
+    unit = np.clip(gaze_deg / CONDITION_DEG, -CONDITION_MOST, CONDITION_MOST)
+    return np.concatenate([unit, held[:, None]], 1).astype(np.float32)
 
 
 def gaze_vector(angles_deg: np.ndarray) -> np.ndarray:
@@ -179,13 +209,17 @@ def saccades(times_s: np.ndarray, *, seed: int) -> np.ndarray:
     return points[k] * arrived + points[np.maximum(k - 1, 0)] * (1 - arrived)
 
 
+def beyond_ease(aside: np.ndarray) -> np.ndarray:
+    """The part (T, 2) that the head takes of what lies (T, 2) degrees aside of it."""
+    return np.sign(aside) * np.maximum(np.abs(aside) - FOLLOW_FROM, 0) * FOLLOW_SHARE
+
+
 def head_follows(gaze: np.ndarray, head: np.ndarray, *, step_s: float) -> np.ndarray:
     """Turns (T, 2) in degrees that the head adds to look where the eyes do, partly and later.
 
     Args: gaze (T, 2) and the head's own direction (T, 2), yaw and pitch in degrees.
     """
-    aside = gaze - head
-    over = np.sign(aside) * np.maximum(np.abs(aside) - FOLLOW_FROM, 0) * FOLLOW_SHARE
+    over = beyond_ease(gaze - head)
     kept = np.exp(-step_s / FOLLOW_S)
     turned = np.empty_like(over)
     state = speed = over[0] * 1.0

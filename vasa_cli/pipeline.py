@@ -24,7 +24,7 @@ from vasa_cli.config import (
     RenderOptions,
     RenderResult,
 )
-from vasa_cli.controls import apply_controls
+from vasa_cli.controls import apply_controls, asked_gaze
 from vasa_cli.errors import InputError, UsageError
 from vasa_cli.face import Detection, FaceReader, Window, cut_square, to_pixels, to_tensor
 from vasa_cli.geometry import N_DYNAMICS, N_HEAD_POSE, FaceCode
@@ -243,6 +243,7 @@ class Renderer:
         lips = decided(models.ear.articulate(audio, heard), models)
         speech = torch.from_numpy(heard.stacked()).to(models.device)
         n_frames = -(-len(speech) // 2)
+        gaze = asked_gaze(options, n_frames, MOTION_FPS)
         bf16 = fast_bf16(models.device)
         with torch.autocast(models.device.type, torch.bfloat16, enabled=bf16):
             drawn = diffusion.sample(
@@ -254,6 +255,8 @@ class Renderer:
                 seed=options.seed,
                 num_steps=options.num_steps,
                 guidance_audio=options.guidance_audio,
+                gaze=None if gaze is None else torch.from_numpy(gaze).to(models.device),
+                guidance_gaze=options.guidance_gaze,
                 liberty=torch.from_numpy(liberty()).to(models.device),
                 settling=torch.from_numpy(settling()).to(models.device),
                 known=lips,

@@ -13,7 +13,8 @@ import click
 from vasa_cli.cli.render import FiniteFloat
 from vasa_cli.cli.render import render as render_command
 from vasa_cli.cli.train_options import CACHE_HELP, DEFAULT_CACHE
-from vasa_cli.config import SAMPLING, RenderOptions
+from vasa_cli.cli.film_options import SAMPLING
+from vasa_cli.config import RenderOptions
 
 SHARED = (*SAMPLING, "weights_dir")  # options that are those of `vasa render`
 COLUMNS = {

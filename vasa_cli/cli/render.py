@@ -183,6 +183,13 @@ PATH = click.Path(path_type=Path)
     help="How strongly the sound drives the motion beyond what was learned; 0 adds nothing.",
 )
 @click.option(
+    "--guidance-gaze",
+    type=FiniteFloat(min=0),
+    metavar="SCALE",
+    default=DEFAULTS.guidance_gaze,
+    help="How strongly the head goes along with a gaze that is asked; the eyes are exact anyway.",
+)
+@click.option(
     "--motion",
     type=PATH,
     metavar="FILE",
@@ -252,6 +259,7 @@ def render(
     face: int | None,
     num_steps: int,
     guidance_audio: float,
+    guidance_gaze: float,
     motion: Path | None,
     watermark: bool,
     provenance: str,
@@ -281,6 +289,7 @@ def render(
         face=face,
         num_steps=num_steps,
         guidance_audio=guidance_audio,
+        guidance_gaze=guidance_gaze,
         motion=motion,
         watermark=watermark,
         provenance=provenance,

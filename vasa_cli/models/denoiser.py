@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 EARSHOT = 8  # features at 50 Hz before and after a frame's own two that the frame hears: 160 ms
 N_STYLE = 2  # how lively head and mouth are, in standard deviations over talkers
+N_GAZE = 3  # yaw and pitch as of `gaze.as_condition`, and how far they are held, 0 to 1
 
 
 class Denoiser(nn.Module):
@@ -56,6 +57,8 @@ class Denoiser(nn.Module):
         )
         self.clean = nn.Linear(width, motion_dim)
         nn.init.zeros_(self.clean.weight)
+        self.aim = nn.Linear(N_GAZE, width, bias=False)
+        nn.init.zeros_(self.aim.weight)
 
     def listen(self, speech: Tensor | None) -> Tensor:
         """What frames hear, for all noise levels alike: (B, T, width).
@@ -63,6 +66,13 @@ class Denoiser(nn.Module):
         Args: speech (B, 2 T, speech_dim), or None where it is withheld: (1, 1, width) for all.
         """
         return self.silence if speech is None else self.hear(within_earshot(speech))
+
+    def look(self, gaze: Tensor) -> Tensor:
+        """What frames know of where the eyes are to look, (B, T, width), to be added to `heard`.
+
+        Args: gaze (B, T, N_GAZE); nothing is known where it is not held.
+        """
+        return self.aim(gaze * gaze[..., 2:])
 
     def forward(
         self,

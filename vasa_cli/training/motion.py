@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from vasa_cli.diffusion import CONTEXT, WINDOW, add_noise, sample
+from vasa_cli.gaze import GAZE, as_condition, filmed_gaze
 from vasa_cli.geometry import N_DYNAMICS, N_HEAD_POSE, Geometry
 from vasa_cli.models.audio_encoder import N_CLASSES
 from vasa_cli.models.denoiser import EARSHOT, Denoiser
@@ -20,6 +21,7 @@ from vasa_cli.training.motion_data import MIN_SYNC, SYNC_NEEDS_FRAMES, Take
 
 MOTION_DIM = N_HEAD_POSE + N_DYNAMICS
 DROP_SPEECH, DROP_PAST = 0.1, 0.4
+DROP_GAZE, PART_GAZE = 0.5, 0.3  # mostly none is asked; some are asked for a part of the window
 LIPS_COLUMNS = (N_HEAD_POSE + MOUTH_OPEN, N_HEAD_POSE + MOUTH_OPEN + 1)  # opening and width
 MADE_LIPS = 0.25  # weight of generated clips' lips
 
@@ -43,6 +45,7 @@ class Batch:
     clean: Tensor  # (B, WINDOW, D) in standard deviations
     past: Tensor  # (B, CONTEXT, D)
     speech: Tensor  # (B, 2 (CONTEXT + WINDOW), F)
+    gaze: Tensor  # (B, CONTEXT + WINDOW, N_GAZE), of which nothing is held where it is withheld
     style: Tensor  # (B, N_STYLE)
     padding: Tensor  # (B, CONTEXT + WINDOW)
     weight: Tensor  # (B, WINDOW, D)
@@ -88,11 +91,18 @@ def lips_trusted(take: Take) -> float:
     return 1.0 if take.real else MADE_LIPS
 
 
+def gaze_of(take: Take, geometry: Geometry) -> np.ndarray:
+    """Where a take's eyes look, (T, 2) degrees, see `filmed_gaze`."""
+    eyes = take.motion[:, [N_HEAD_POSE + k for k in GAZE]]
+    return filmed_gaze(take.motion[:, :3], eyes, geometry)
+
+
 class WindowSampler:
     """Draws windows: long clips for head and eyes, all clips for lips; short ones are padded."""
 
-    def __init__(self, takes: list[Take], scale: Scale, columns: Tensor, *, seed: int) -> None:
-        self.takes, self.scale, self.columns = takes, scale, columns
+    def __init__(self, takes: list[Take], scale: Scale, geometry: Geometry, *, seed: int) -> None:
+        self.takes, self.scale, self.columns = takes, scale, column_weights(geometry)
+        self.gazes = [gaze_of(take, geometry) for take in takes]
         self.rng = np.random.default_rng(seed)
         length = np.array([len(t.motion) for t in takes], float)
         share = np.minimum(length, 400.0) * np.array([max(lips_trusted(t), 0.2) for t in takes])
@@ -101,10 +111,19 @@ class WindowSampler:
     def draw(self, n: int) -> Batch:
         """A batch of n windows."""
         chosen = self.rng.choice(len(self.takes), n, p=self.share)
-        return collate([self._window(self.takes[k]) for k in chosen])
+        return collate([self._window(self.takes[k], self.gazes[k]) for k in chosen])
 
-    def _window(self, take: Take) -> tuple[Tensor, ...]:
-        """Clean, past, speech, style, padding and weight of one window."""
+    def _gaze(self, looks: np.ndarray, start: int) -> Tensor:
+        """Where the eyes look in a window, (CONTEXT + WINDOW, N_GAZE), more or less of it held."""
+        index = np.arange(start - CONTEXT, start + WINDOW).clip(0, len(looks) - 1)
+        held = np.full(len(index), float(self.rng.random() > DROP_GAZE))
+        if self.rng.random() < PART_GAZE:
+            first, last = np.sort(self.rng.integers(0, len(index) + 1, 2))
+            held[:first], held[last:] = 0, 0
+        return torch.from_numpy(as_condition(looks[index], held))
+
+    def _window(self, take: Take, looks: np.ndarray) -> tuple[Tensor, ...]:
+        """The parts of a `Batch` of one window."""
         n_all = len(take.motion)
         start = int(self.rng.integers(0, max(1, n_all - WINDOW + 1)))
         motion = torch.from_numpy(take.motion) / self.scale.spread
@@ -127,7 +146,8 @@ class WindowSampler:
             weight[:N_HEAD_POSE] *= 0.2  # too short to know where the head rests
             weight[N_HEAD_POSE : N_HEAD_POSE + 4] *= 0.3
         weight = weight * ~padding[CONTEXT:, None]  # (WINDOW, MOTION_DIM)
-        return clean, past, heard[index], style.clamp(-3, 3), padding, weight
+        gaze = self._gaze(looks, start)
+        return clean, past, heard[index], gaze, style.clamp(-3, 3), padding, weight
 
 
 def collate(windows: list[tuple[Tensor, ...]]) -> Batch:
@@ -140,7 +160,8 @@ def loss_of(
 ) -> Tensor:
     """Weighted squared error of the clean motion and of its velocity."""
     noisy = add_noise(batch.clean, noise, level)
-    heard = model.listen(speech)
+    aim = model.look(batch.gaze)
+    heard = model.listen(speech)[:, : aim.shape[1]] + aim
     found = model(
         noisy, level, past=batch.past, heard=heard, style=batch.style, padding=batch.padding
     )
@@ -167,7 +188,7 @@ def train(
     """Train until the time is over; the averaged denoiser, and the scale of its motion."""
     learned = [t for t in takes if not t.validation]
     held = [t for t in takes if t.validation]
-    scale, columns = measure_scale(learned), column_weights(geometry)
+    scale = measure_scale(learned)
     model = Denoiser(
         motion_dim=MOTION_DIM, speech_dim=learned[0].speech.shape[1], width=width, n_layers=n_layers
     ).to(device)
@@ -176,7 +197,7 @@ def train(
     run = Run(folder, minutes, device, max_steps=max_steps, report=report)
     parts = {"model": model, "average": average, "optimiser": optimiser}
     run.resume(parts)
-    sampler = WindowSampler(learned, scale, columns, seed=run.step)
+    sampler = WindowSampler(learned, scale, geometry, seed=run.step)
     mean = 0.0
     while run.going:
         set_learning_rate(optimiser, learning_rate(run.share_done, peak=rate))

@@ -17,10 +17,10 @@ from vasa_cli.training.shut import Shut
 
 # shares of how a pair is chosen among a few random frames of a clip
 CHOICES = (
-    ("closed_to_open", 0.28),
+    ("closed_to_open", 0.38),
     ("open_to_closed", 0.12),
     ("open_to_shut_eyes", 0.22),
-    ("turned", 0.23),
+    ("turned", 0.13),
     ("any", 0.15),
 )
 CANDIDATES = 8

@@ -61,6 +61,7 @@ VALUES = [
     ("face", 2, "face", 2),
     ("steps", 25, "num_steps", 25),
     ("guidance-audio", 0, "guidance_audio", 0.0),
+    ("guidance-gaze", 0.5, "guidance_gaze", 0.5),
     ("motion", "talk.safetensors", "motion", Path("/in/talk.safetensors")),
     ("gaze", [10, -5], "gaze", (10.0, -5.0)),
     ("gaze", "up", "gaze", (0.0, 12.0)),

@@ -39,6 +39,7 @@ OPTIONS: list[tuple[list[str], str, Any]] = [
     (["--face", "2"], "face", 2),
     (["--steps", "25"], "num_steps", 25),
     (["--guidance-audio", "0"], "guidance_audio", 0.0),
+    (["--guidance-gaze", "2"], "guidance_gaze", 2.0),
     (["--motion", __file__], "motion", Path(__file__)),
     (["--gaze", "10,-5"], "gaze", (10.0, -5.0)),
     (["--gaze", "-10,5"], "gaze", (-10.0, 5.0)),

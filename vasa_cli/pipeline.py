@@ -13,8 +13,7 @@ from typing import Callable, Iterator, Sequence
 import numpy as np
 import torch
 
-from vasa_cli import diffusion, image, video
-from vasa_cli.articulation import articulate
+from vasa_cli import image, sampling, video
 from vasa_cli.audio import Audio, frame_count, load_audio
 from vasa_cli.config import (
     MOTION_FPS,
@@ -24,24 +23,15 @@ from vasa_cli.config import (
     RenderOptions,
     RenderResult,
 )
-from vasa_cli.controls import apply_controls, asked_gaze
+from vasa_cli.controls import apply_controls
 from vasa_cli.errors import InputError, UsageError
 from vasa_cli.face import Detection, FaceReader, Window, cut_square, to_pixels, to_tensor
-from vasa_cli.geometry import N_DYNAMICS, N_HEAD_POSE, FaceCode
+from vasa_cli.geometry import FaceCode
 from vasa_cli.label import Label
-from vasa_cli.loading import Models, choose_device, fast_bf16, load_models
+from vasa_cli.loading import Models, choose_device, load_models
 from vasa_cli.models.decoder import Appearance
-from vasa_cli.models.audio_encoder import SILENCE
 from vasa_cli.models.zoom import Zoom, beyond_free
-from vasa_cli.motion import (
-    MOUTH_OPEN,
-    Motion,
-    articulated,
-    liberty,
-    perform,
-    rest_in_silence,
-    settling,
-)
+from vasa_cli.motion import Motion, perform
 from vasa_cli.motion_edit import resample
 from vasa_cli.motion_file import (
     Recording,
@@ -59,7 +49,6 @@ from vasa_cli.weights import find_weights_dir
 
 BATCH = 9  # frames drawn at once; see `models.tweens` for why their number is odd
 PORTRAITS_KEPT = 3
-STYLE = (1.0, 0.5)  # liveliness of head and mouth, in standard deviations over filmed talkers
 TURNED_DEG = 45.0  # a photo turned further is warned about
 TINY_FACE_PX = 80.0  # as is a face smaller than this
 
@@ -73,19 +62,6 @@ class Portrait:
     window: Window
     code: FaceCode
     warnings: tuple[str, ...] = field(default=())
-
-
-def decided(dynamics: np.ndarray, models: Models) -> diffusion.Known:
-    """What the sound alone decides of a performance, as the sampler takes it.
-
-    Args: dynamics (T, N_DYNAMICS) by the articulator.
-    """
-    motion = np.zeros((len(dynamics), N_HEAD_POSE + N_DYNAMICS), np.float32)
-    motion[:, N_HEAD_POSE:] = dynamics
-    motion[:, N_HEAD_POSE + MOUTH_OPEN] = motion[:, N_HEAD_POSE + MOUTH_OPEN].clip(min=0)
-    columns = torch.from_numpy(articulated(models.ear.trust))
-    units = torch.from_numpy(motion) / models.motion_spread
-    return diffusion.Known(units.to(models.device), columns.to(models.device))
 
 
 class Renderer:
@@ -230,7 +206,6 @@ class Renderer:
             source_sha256=file_sha256(audio.path),
         )
 
-    @torch.inference_mode()
     def sample_motion(
         self,
         audio: Audio,
@@ -238,35 +213,7 @@ class Renderer:
         progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> Motion:
         """The motion of a speech at 25 frames a second, by seed."""
-        models = self.models
-        heard = models.ear.read(audio)
-        lips = decided(models.ear.articulate(audio, heard), models)
-        speech = torch.from_numpy(heard.stacked()).to(models.device)
-        n_frames = -(-len(speech) // 2)
-        gaze = asked_gaze(options, n_frames, MOTION_FPS)
-        bf16 = fast_bf16(models.device)
-        with torch.autocast(models.device.type, torch.bfloat16, enabled=bf16):
-            drawn = diffusion.sample(
-                models.denoiser,
-                speech,
-                n_frames=n_frames,
-                motion_dim=N_HEAD_POSE + N_DYNAMICS,
-                style=torch.tensor([STYLE], device=models.device),
-                seed=options.seed,
-                num_steps=options.num_steps,
-                guidance_audio=options.guidance_audio,
-                gaze=None if gaze is None else torch.from_numpy(gaze).to(models.device),
-                guidance_gaze=options.guidance_gaze,
-                liberty=torch.from_numpy(liberty()).to(models.device),
-                settling=torch.from_numpy(settling()).to(models.device),
-                known=lips,
-                progress=lambda done: progress(done, n_frames),
-            )
-        motion = (drawn.cpu() * models.motion_spread).numpy()
-        silence = np.append(heard.phones[:, SILENCE], heard.phones[-1:, SILENCE])
-        silence = silence[: 2 * n_frames].reshape(n_frames, 2).mean(1)
-        sampled = Motion(motion[:, :N_HEAD_POSE], motion[:, N_HEAD_POSE:])
-        return articulate(rest_in_silence(sampled, silence), heard.phones)
+        return sampling.sample_motion(self.models, audio, options, progress)
 
     def draw(
         self,

@@ -102,7 +102,8 @@ def lay(
     """
     upper, lower = columns[:, 1, None], columns[:, 2, None]  # (B, 1, w)
     gap = (lower - upper).amax(2, keepdim=True).clamp_min(1e-3)  # (B, 1, 1)
-    floor = lower.amax(2, keepdim=True)
+    # its deepest place: where it is open, so that it does not hang on how many columns there are
+    floor = torch.where(lower > upper, lower, upper.amin(2, keepdim=True)).amax(2, keepdim=True)
     over_lip = (lower - rows[:, None]).clamp_min(0)  # (B, h, w)
     # the tongue
     wide = (gap / WIDE).clamp(0, 1)

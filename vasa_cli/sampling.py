@@ -1,0 +1,81 @@
+"""From a sound to motion: heard, lips told, the rest sampled to match, closures and rests kept."""
+
+from __future__ import annotations
+
+from typing import Callable
+
+import numpy as np
+import torch
+
+from vasa_cli import diffusion
+from vasa_cli.articulation import articulate
+from vasa_cli.audio import Audio
+from vasa_cli.config import MOTION_FPS, RenderOptions
+from vasa_cli.controls import asked_gaze
+from vasa_cli.geometry import N_DYNAMICS, N_HEAD_POSE
+from vasa_cli.loading import Models, fast_bf16
+from vasa_cli.models.audio_encoder import SILENCE
+from vasa_cli.motion import (
+    MOUTH_OPEN,
+    Motion,
+    articulated,
+    liberty,
+    rest_in_silence,
+    settling,
+)
+
+STYLE = (1.0, 0.5)  # liveliness of head and mouth, in standard deviations over filmed talkers
+
+
+def decided(dynamics: np.ndarray, models: Models) -> diffusion.Known:
+    """What the sound alone decides of a performance, as the sampler takes it.
+
+    Args: dynamics (T, N_DYNAMICS) by the articulator.
+    """
+    motion = np.zeros((len(dynamics), N_HEAD_POSE + N_DYNAMICS), np.float32)
+    motion[:, N_HEAD_POSE:] = dynamics
+    motion[:, N_HEAD_POSE + MOUTH_OPEN] = motion[:, N_HEAD_POSE + MOUTH_OPEN].clip(min=0)
+    columns = torch.from_numpy(articulated(models.ear.trust))
+    units = torch.from_numpy(motion) / models.motion_spread
+    return diffusion.Known(units.to(models.device), columns.to(models.device))
+
+
+@torch.inference_mode()
+def sample_motion(
+    models: Models,
+    audio: Audio,
+    options: RenderOptions,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Motion:
+    """The motion of a speech at 25 frames a second, by seed.
+
+    Args: progress is told the frames that are done, and of how many.
+    """
+    heard = models.ear.read(audio)
+    lips = decided(models.ear.articulate(audio, heard), models)
+    speech = torch.from_numpy(heard.stacked()).to(models.device)
+    n_frames = -(-len(speech) // 2)
+    gaze = asked_gaze(options, n_frames, MOTION_FPS)
+    bf16 = fast_bf16(models.device)
+    with torch.autocast(models.device.type, torch.bfloat16, enabled=bf16):
+        drawn = diffusion.sample(
+            models.denoiser,
+            speech,
+            n_frames=n_frames,
+            motion_dim=N_HEAD_POSE + N_DYNAMICS,
+            style=torch.tensor([STYLE], device=models.device),
+            seed=options.seed,
+            num_steps=options.num_steps,
+            guidance_audio=options.guidance_audio,
+            gaze=None if gaze is None else torch.from_numpy(gaze).to(models.device),
+            guidance_gaze=options.guidance_gaze,
+            liberty=torch.from_numpy(liberty()).to(models.device),
+            settling=torch.from_numpy(settling()).to(models.device),
+            known=lips,
+            progress=lambda done: progress(done, n_frames),
+        )
+    motion = (drawn.cpu() * models.motion_spread).numpy()
+    silence = np.append(heard.phones[:, SILENCE], heard.phones[-1:, SILENCE])
+    silence = silence[: 2 * n_frames].reshape(n_frames, 2).mean(1)
+    sampled = Motion(motion[:, :N_HEAD_POSE], motion[:, N_HEAD_POSE:])
+    return articulate(rest_in_silence(sampled, silence), heard.phones)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vasa_cli import pipeline
+from vasa_cli import sampling
 from vasa_cli.audio import Audio, load_audio
 from vasa_cli.config import RenderOptions
 from vasa_cli.diffusion import WINDOW
@@ -40,8 +40,8 @@ def test_seams_between_windows_are_no_faster_than_other_frames(
     renderer: Renderer, speech: Audio, order: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # what the sound shuts at once is no seam, wherever it falls
-    monkeypatch.setattr(pipeline, "articulate", lambda motion, phones: motion)
-    monkeypatch.setattr(pipeline, "rest_in_silence", lambda motion, silence: motion)
+    monkeypatch.setattr(sampling, "articulate", lambda motion, phones: motion)
+    monkeypatch.setattr(sampling, "rest_in_silence", lambda motion, silence: motion)
     long = replace(speech, samples=np.resize(speech.samples, 32 * 16000))
     spread = renderer.models.motion_spread.numpy()
     # blinks are rare: with the seams of one seed alone, a single one that lies on a seam decides

@@ -41,4 +41,4 @@ def test_blocks_that_come_again_cost_no_page_faults() -> None:
 
 def test_other_systems_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(allocator.sys, "platform", "darwin")
-    assert not allocator.keep_freed_memory()
+    assert not allocator.keep_freed_memory() and not allocator.return_freed_memory()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,16 +14,19 @@ from PIL import Image
 from torch import nn
 
 from tests.conftest import run_vasa
-from vasa_cli.bench import case as measuring, limits, plot, report
+from vasa_cli.bench import case as measuring, limits, memory, plot, report, stages
 from vasa_cli.bench.figures import Case, Measured, Stage
 from vasa_cli.errors import ResourceError
+from vasa_cli.geometry import N_DYNAMICS, N_HEAD_POSE
+from vasa_cli.motion import Motion
+from vasa_cli.pipeline import BATCH
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 PHOTO, SPEECH = EXAMPLES / "portrait.jpg", EXAMPLES / "speech.wav"
 CPU = torch.device("cpu")
 STAGES = (
-    Stage(name="read photo", ms=300.0, per_video=True),
-    Stage(name="warp", ms=6.0, limit_ms=3.0, limit="one grid_sample of that size"),
+    Stage(name="read photo", ms=300.0, per_video=True, added_mb=31.4),
+    Stage(name="warp", ms=6.0, added_mb=12.6, limit_ms=3.0, limit="one grid_sample of that size"),
     Stage(name="mark", ms=4.0),
 )
 
@@ -61,6 +65,32 @@ def test_a_larger_picture_takes_longer_to_sample() -> None:
     assert 0 < 4 * small < large  # of 64 times the pixels
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
+def test_the_memory_that_work_adds_is_told() -> None:
+    megabytes = 200
+
+    def work() -> int:
+        return int(np.ones(megabytes << 20, np.uint8)[-1])
+
+    work()
+    result, added_mb = memory.with_added_mb(work, CPU)
+    assert result == 1 and added_mb == pytest.approx(megabytes, abs=10)
+    _, nothing_mb = memory.with_added_mb(lambda: None, CPU)
+    assert nothing_mb is not None and nothing_mb < 10  # the peak before is forgotten
+    assert (memory.process_mb(most=False) or 0) <= (memory.process_mb() or 0)
+
+
+def test_frames_are_measured_in_batches_out_of_the_whole_motion() -> None:
+    n_frames = 10 * BATCH
+    pose = np.arange(n_frames)[:, None] * np.ones(N_HEAD_POSE)
+    parts = stages.batches(Motion(pose, np.zeros((n_frames, N_DYNAMICS))))
+    assert len(parts) == stages.MOST_BATCHES and {len(part) for part in parts} == {BATCH}
+    assert parts[0].head_pose[0, 0] == 0 and parts[-1].head_pose[-1, 0] == n_frames - 1
+    assert all((np.diff(part.head_pose[:, 0]) == 1).all() for part in parts)
+    (short,) = stages.batches(Motion(pose[:2], np.zeros((2, N_DYNAMICS))))
+    assert short.head_pose[:, 0].tolist() == [0] + (BATCH - 1) * [1]
+
+
 def test_encoding_alone_is_timed_by_the_frame() -> None:
     frames = [np.full((64, 64, 3), 10 * k, np.uint8) for k in range(3)]
     assert 0 < limits.encoding_s(frames, crf=18) < 1
@@ -76,11 +106,13 @@ def test_medians_shares_limits_and_what_the_stages_allow_are_told() -> None:
     assert figures["conv_gflops"]["bfloat16"] == 190
     lines = report.table(rows).splitlines()
     (warp,) = (line.split() for line in lines if line.startswith("warp"))
-    assert warp[:5] == ["warp", "6.00", "60%", "3.00", "2.0"]
+    assert warp[:6] == ["warp", "6.00", "60%", "13", "3.00", "2.0"]
+    (mark,) = (line.split() for line in lines if line.startswith("mark"))
+    assert mark == ["mark", "4.00", "40%", "-"]  # no memory was told
     assert "3x3 convolutions reach 190 GFLOP/s in bfloat16, 60 GFLOP/s in float32" in lines
     assert lines[3].split()[5:7] == ["40.0", "1.60"]  # whole command, times real time
     (photo,) = (line for line in lines if line.startswith("read photo"))
-    assert photo.endswith("a video")
+    assert photo.split()[-3:] == ["a", "video", "31"]
     assert any(line.startswith("together") and "200.0 fps on 2 cores" in line for line in lines)
 
 
@@ -163,9 +195,13 @@ def test_a_tiny_benchmark_measures_every_stage_and_writes_its_files(tmp_path: Pa
     assert (case["size"], case["cores"], case["n_frames"]) == (128, 1, 15)
     assert 0 < case["start_up_s"] < case["first_frame_s"] < case["n_frames"] / case["fps"]
     names = [stage["name"] for stage in case["stages"]]
-    assert names[0] == "read photo" and names[-1] == "encode video"
+    assert names[:3] == ["load", "read photo", "encode photo"] and names[-1] == "encode video"
     assert {"sample motion", "motion field", "warp", "mouth", "eyes", "blend", "mark"} < set(names)
     assert all(stage["ms"] > 0 for stage in case["stages"] if stage["name"] != "sample motion")
+    if sys.platform == "linux":
+        added_mb = {stage["name"]: stage["added_mb"] for stage in case["stages"]}
+        assert added_mb["load"] > 30  # the weights are larger than that
+        assert added_mb["mouth"] > added_mb["checksum"] >= 0
     assert set(case["conv_gflops"]) == {"bfloat16", "float32"}
     assert figures["machine"]["precision"] in ("bfloat16", "float32")
     assert "warp" in (tmp_path / "out" / "bench.txt").read_text()

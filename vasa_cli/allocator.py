@@ -30,3 +30,15 @@ def keep_freed_memory() -> bool:
         _TOP_PAD: 64 * _MEBIBYTE,
     }
     return all([mallopt(key, value) for key, value in settings.items()])
+
+
+def return_freed_memory() -> bool:
+    """Have the C library give freed memory back to the system; False where it cannot."""
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        trim = ctypes.CDLL(None).malloc_trim
+    except (OSError, AttributeError):
+        return False
+    trim(0)
+    return True

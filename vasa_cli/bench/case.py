@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import signal
-import sys
 import tempfile
 import time
 import wave
@@ -78,6 +76,7 @@ def measure(case: Case, begun_s: float) -> Measured:
     import torch
 
     torch.set_num_threads(case.cores)
+    from vasa_cli.bench.memory import children_mb, process_mb
     from vasa_cli.bench.stages import measure_stages, precision
     from vasa_cli.config import RenderOptions
     from vasa_cli.pipeline import BATCH, Renderer
@@ -91,7 +90,7 @@ def measure(case: Case, begun_s: float) -> Measured:
         if progress.stage == "frames":
             times.append(time.time() - begun_s)
             if progress.done in (progress.total // 2, progress.total):
-                peaks.extend(_children_peak_mb())
+                peaks.extend(children_mb())
 
     with tempfile.TemporaryDirectory(prefix="vasa-bench-") as folder:
         sound = _repeated(case.speech, Path(folder) / "speech.wav", case.seconds)
@@ -99,7 +98,7 @@ def measure(case: Case, begun_s: float) -> Measured:
         output = Path(folder) / "video.mp4"
         result = renderer.render(case.photo, sound, output, options=options, progress=watch)
         total_s = time.time() - begun_s
-        peak_mb = _peak_mb("self")
+        peak_mb = process_mb()
         stages, rates = (
             measure_stages(renderer, case.photo, sound, options) if case.with_stages else ((), {})
         )
@@ -141,24 +140,3 @@ def _repeated(speech: Path, output: Path, seconds: float) -> Path:
         file.setframerate(audio.sample_rate)
         file.writeframes(samples.astype("<i2").tobytes())
     return output
-
-
-def _peak_mb(process: str) -> float | None:
-    """The most memory that a process ("self" or its number) has had at once; Linux tells."""
-    if sys.platform != "linux":
-        return None
-    with contextlib.suppress(OSError):
-        told = re.search(r"VmHWM:\s*(\d+) kB", Path(f"/proc/{process}/status").read_text())
-        return int(told[1]) / 1024 if told else None
-    return None
-
-
-def _children_peak_mb() -> list[float]:
-    """Of every process that this one has started and that still runs."""
-    if sys.platform != "linux":
-        return []
-    found: list[float | None] = []
-    for thread in Path("/proc/self/task").iterdir():
-        with contextlib.suppress(OSError):  # a thread that has just ended
-            found += [_peak_mb(child) for child in (thread / "children").read_text().split()]
-    return [peak for peak in found if peak is not None]

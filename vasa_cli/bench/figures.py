@@ -29,6 +29,7 @@ class Stage:
     name: str
     ms: float  # a frame; a video where it says so
     per_video: bool = False
+    added_mb: float | None = None  # most memory at once beyond what there was; None if not told
     limit_ms: float | None = None  # what the machine needs at least, where that is known
     limit: str = ""  # what that is
 

@@ -100,13 +100,13 @@ def table(rows: list[Row]) -> str:
 
 
 def _stage_lines(row: Row) -> list[str]:
-    """One line a stage: what it takes, its share, and how far it is from its limit."""
+    """One line a stage: its time and share, its memory, and how far it is from its limit."""
     total = sum(stage.ms for stage in row.stages if not stage.per_video)
     lines = [
         f"stages at {row.case.size} pixels, each alone on one core",
         "3x3 convolutions reach "
         + ", ".join(f"{rate:.0f} GFLOP/s in {kind}" for kind, rate in row.conv_gflops.items()),
-        f"{'':18}{'ms a frame':>12}{'share':>8}{'limit ms':>10}{'times':>7}  limit",
+        f"{'':18}{'ms a frame':>12}{'share':>8}{'MB':>7}{'limit ms':>10}{'times':>7}  limit",
     ]
     for stage in row.stages:
         share = "a video" if stage.per_video else f"{stage.ms / total:.0%}"
@@ -118,7 +118,8 @@ def _stage_lines(row: Row) -> list[str]:
                 f"{stage.ms / stage.limit_ms:.1f}",
             )
         )
-        line = f"{stage.name:18}{stage.ms:12.2f}{share:>8}{limit[0]:>10}{limit[1]:>7}"
+        memory = "-" if stage.added_mb is None else f"{stage.added_mb:.0f}"
+        line = f"{stage.name:18}{stage.ms:12.2f}{share:>8}{memory:>7}{limit[0]:>10}{limit[1]:>7}"
         lines.append(f"{line}  {stage.limit}".rstrip())
     lines.append(
         f"{'together':18}{total:12.2f}        at most {row.most_fps:.1f} fps"

@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from tests.test_pipeline import sound
+from vasa_cli.audio import load_audio
 from vasa_cli.compare import psnr_db
 from vasa_cli.config import RenderOptions
 from vasa_cli.control_trials import Stage
 from vasa_cli.geometry import face_measures, gaze_angles
+from vasa_cli.motion_file import save_motion
 from vasa_cli.pipeline import Renderer
 from vasa_cli.video import read_video
 
@@ -85,13 +87,15 @@ def test_a_film_of_trials_shows_what_a_render_with_that_setting_does(
     options = RenderOptions(
         size=128, num_steps=1, preview_s=0.4, crf=0, watermark=False, provenance="off"
     )
+    sampled = tmp_path / "motion.safetensors"  # the same, whatever a render would sample
+    save_motion(sampled, renderer.record(load_audio(speech, max_seconds=0.4), options))
     stage = Stage(renderer, speech, options)
     stage.takes = {name: stage.takes[name] for name in ("none", "gaze 20,0", "happy 1")}
     stage.film(photo, tmp_path / "film.mp4")
     shown = list(read_video(tmp_path / "film.mp4"))
     for name, start in stage.starts().items():
         take = stage.takes[name]
-        alone = replace(options, force=True, **take.asked)
+        alone = replace(options, motion=sampled, num_steps=10, force=True, **take.asked)
         renderer.render(photo, speech, tmp_path / "alone.mp4", options=alone)
         frames = list(read_video(tmp_path / "alone.mp4"))
         for k, frame in enumerate(take.frames):

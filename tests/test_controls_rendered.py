@@ -83,12 +83,12 @@ def test_a_film_of_trials_shows_what_a_render_with_that_setting_does(
     renderer: Renderer, tmp_path: Path
 ) -> None:
     photo = Path(__file__).resolve().parent.parent / "examples" / "portrait.jpg"
-    speech = sound(tmp_path / "s.wav", 0.4)
+    speech = sound(tmp_path / "s.wav", 0.5)
     options = RenderOptions(
-        size=128, num_steps=1, preview_s=0.4, crf=0, watermark=False, provenance="off"
+        size=128, num_steps=1, preview_s=0.5, crf=0, watermark=False, provenance="off"
     )
     sampled = tmp_path / "motion.safetensors"  # the same, whatever a render would sample
-    save_motion(sampled, renderer.record(load_audio(speech, max_seconds=0.4), options))
+    save_motion(sampled, renderer.record(load_audio(speech, max_seconds=0.5), options))
     stage = Stage(renderer, speech, options)
     stage.takes = {name: stage.takes[name] for name in ("none", "gaze 20,0", "happy 1")}
     stage.film(photo, tmp_path / "film.mp4")

@@ -42,7 +42,9 @@ class Recorder:
         dynamics = np.zeros((170, 48))
         for start in BLINKS_AT:
             dynamics[start : start + 4, LIDS] = -4.0
-        return Recording(Motion(np.zeros((170, 6)), dynamics))
+        head = np.zeros((170, 6))
+        head[:40, 0] = 5.0  # and it rests from 40 to 60 of the frames that last
+        return Recording(Motion(head, dynamics))
 
 
 class Actor(Stage):
@@ -181,6 +183,7 @@ def test_what_is_held_is_compared_over_the_same_frames_without_a_blink(actor: Ac
     assert len(compared) == 1
     shared = compared.pop()
     assert len(shared) == HELD - SETTLE and not blinking & set(shared)
+    assert min(shared) >= 40  # where the head rests
 
 
 def test_takes_last_as_long_as_they_have_to(actor: Actor) -> None:

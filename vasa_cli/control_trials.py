@@ -35,8 +35,9 @@ SCALES = (0, 0.5, 2)
 STEP_S = 0.6  # when the timeline's step is
 FELT = ("happy", "sad", "angry", "surprised", "fearful", "disgusted", "contemptuous")
 
-SETTLE = 4  # frames of each stretch that are not counted: a tracker still comes from the one before
-HELD = 14  # frames of the stretch that shows what is held
+SETTLE = 3  # frames of each stretch that are not counted: a tracker still comes from the one before
+HELD = 12  # frames of the stretch that shows what is held
+AWAKE = 0.8  # of the usual opening of the eyes: no less in that stretch
 BLINK_S = 10.0  # of the speech are searched for blinks
 NEAR_BLINK = 6  # frames around a blink that are drawn
 
@@ -99,15 +100,24 @@ def lasts(name: str) -> bool:
     return name in ("none", *full) or name.split()[0] in scaled
 
 
-def plan(lids: np.ndarray, *, n_frames: int, fps: float) -> dict[str, Take]:
+def plan(lids: np.ndarray, turn: np.ndarray, *, n_frames: int, fps: float) -> dict[str, Take]:
     """The takes of a film, by the names of their settings.
 
+    What is held is shown where the eyes are open and the head is nearest to how it rests.
+
     Args:
-        lids: how far the motion opens the eyes (T,); what is held is shown where they stay open.
+        lids: how far the motion opens the eyes (T,).
+        turn: how far the head is turned from rest (T,), degrees.
         n_frames: of the takes that last.
     """
     reach = min(HELD, n_frames)
-    first = max(range(n_frames - reach + 1), key=lambda k: (lids[k : k + reach].min(), -k))
+    usual = float(np.median(lids))
+
+    def unrest(first: int) -> tuple[bool, float]:
+        stretch = slice(first, first + reach)
+        return bool(lids[stretch].min() < AWAKE * usual), float(turn[stretch].mean())
+
+    first = min(range(n_frames - reach + 1), key=unrest)
     stretch = np.arange(first, first + reach)
     blinking = near_blinks(lids, fps=fps)
     made = {}
@@ -156,11 +166,12 @@ class Stage:
         rest = np.zeros(self.motion.dynamics.shape[1])
         lids = lid_openings(self.motion.dynamics, rest, renderer.models.geometry).mean(1)
         lasting = min(n_frames, round(options.preview_s * options.fps))
-        if lasting <= 2 * SETTLE:
+        if lasting < HELD:
             raise InputError(
                 f"{speech} is too short to measure controls with; give 2 seconds of speech"
             )
-        self.takes = plan(lids, n_frames=lasting, fps=float(options.fps))
+        turn = np.linalg.norm(self.motion.head_pose[:, :2], axis=1)
+        self.takes = plan(lids, turn, n_frames=lasting, fps=float(options.fps))
 
     def film(self, photo: Path, video: Path) -> None:
         """Write the film of a portrait: all takes one after the other, without sound.

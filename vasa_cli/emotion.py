@@ -15,6 +15,11 @@ CORNER_LIFT = EXPLICIT.index("corner_lift")
 BROADEST_SMILE = 3.0  # of a photo, in full happinesses
 CORNERS_FALL = -0.5  # standard deviations of the corners, under which no smile stays
 GAZE_COLUMNS = (EXPLICIT.index("gaze_yaw"), EXPLICIT.index("gaze_pitch"))
+BROW_HEIGHT = EXPLICIT.index("brow_height")
+# How much further brows are lowered than is asked: where anger asks for 22 thousandths of a face's
+# height, frames show 4 (6 portraits, by an independent face mesh), since many points of forehead
+# and lids that stay hold the motion field back. Raised brows are drawn nearly as far as asked.
+BROWS_DRAWN = 1.8
 # What no emotion takes from the photo: where it looks, its lids, and lips that meet.
 KEPT = (*GAZE_COLUMNS, *LIDS, MOUTH_OPEN)
 
@@ -45,6 +50,8 @@ class Emotions:
         smile[list(KEPT)] = 0.0
         smile *= np.clip(own @ smile / max(float(smile @ smile), 1e-12), 0, BROADEST_SMILE)
         directions[self.dynamics[:, CORNER_LIFT] < CORNERS_FALL] -= smile
+        brows = directions[:, BROW_HEIGHT]
+        directions[:, BROW_HEIGHT] = np.where(brows < 0, BROWS_DRAWN, 1.0) * brows
         directions[NEUTRAL] = -own
         return strengths @ directions
 

@@ -41,7 +41,7 @@ ASKED = (
     "--preview",
     "preview_s",
     type=FiniteFloat(min=1.0),
-    default=2.4,
+    default=2.0,
     show_default=True,
     metavar="SECONDS",
     help="Of the speech that is shown where time matters.",

@@ -13,7 +13,7 @@ from tests.test_pipeline import sound
 from vasa_cli.audio import load_audio
 from vasa_cli.compare import psnr_db
 from vasa_cli.config import RenderOptions
-from vasa_cli.control_trials import Stage
+from vasa_cli.control_trials import Stage, starts
 from vasa_cli.geometry import face_measures, gaze_angles
 from vasa_cli.motion_file import save_motion
 from vasa_cli.pipeline import Renderer
@@ -90,14 +90,14 @@ def test_a_film_of_trials_shows_what_a_render_with_that_setting_does(
     sampled = tmp_path / "motion.safetensors"  # the same, whatever a render would sample
     save_motion(sampled, renderer.record(load_audio(speech, max_seconds=0.5), options))
     stage = Stage(renderer, speech, options)
-    stage.takes = {name: stage.takes[name] for name in ("none", "gaze 20,0", "happy 1")}
-    stage.film(photo, tmp_path / "film.mp4")
+    stage.takes = {name: stage.takes[name] for name in ("gaze 0,0", "gaze 20,0", "happy 1")}
+    takes = stage.film(photo, tmp_path / "film.mp4")
     shown = list(read_video(tmp_path / "film.mp4"))
-    for name, start in stage.starts().items():
-        take = stage.takes[name]
+    for name, start in starts(takes).items():
+        take = takes[name]
         alone = replace(options, motion=sampled, num_steps=10, force=True, **take.asked)
         renderer.render(photo, speech, tmp_path / "alone.mp4", options=alone)
         frames = list(read_video(tmp_path / "alone.mp4"))
         for k, frame in enumerate(take.frames):
             assert psnr_db(shown[start + k], frames[frame]) > 45, name
-    assert len(shown) == sum(len(take.frames) for take in stage.takes.values())
+    assert len(shown) == sum(len(take.frames) for take in takes.values())

@@ -16,7 +16,7 @@ from tests.test_pipeline import sound
 from vasa_cli.cli.evaluate_controls import find_portraits, lines
 from vasa_cli.blinks import scale_blinks
 from vasa_cli.config import Controls, RenderOptions
-from vasa_cli.control_trials import HELD, SETTLE, Stage, settings
+from vasa_cli.control_trials import HELD, SETTLE, Stage, Take, cut, settings, starts
 from vasa_cli.control_values import EMOTIONS
 from vasa_cli.controls import Tracks
 from vasa_cli.errors import InputError, ResourceError, UsageError
@@ -50,10 +50,11 @@ class Recorder:
 class Actor(Stage):
     """Films nothing: `reads` knows what each take asks for."""
 
-    def film(self, photo: Path, video: Path) -> None:
+    def film(self, photo: Path, video: Path) -> dict[str, Take]:
         if "faceless" in photo.name:
             raise InputError(f"no face found in {photo}")
         video.touch()
+        return self.takes
 
 
 @pytest.fixture(scope="module")
@@ -192,14 +193,14 @@ def test_takes_last_as_long_as_they_have_to(actor: Actor) -> None:
     for name in ("gaze 20,0", "happy 0.5", "distance 0.8", "still"):
         assert len(actor.takes[name].frames) == HELD, name
     assert set(actor.takes["blink 2"].frames) >= {s + k for s in BLINKS_AT for k in range(-6, 10)}
-    starts = actor.starts()
-    assert starts["none"] == 0 and starts["gaze 0,0"] == N_FRAMES
+    first = starts(actor.takes)
+    assert first["none"] == 0 and first["gaze 0,0"] == N_FRAMES
 
 
 def test_a_film_that_was_measured_in_part_is_refused(actor: Actor) -> None:
     whole = reads(actor)(Path("a.mp4"))
     with pytest.raises(InputError, match="5 frames were measured of a film of"):
-        actor.cut({name: values[:5] for name, values in whole.items()})
+        cut({name: values[:5] for name, values in whole.items()}, actor.takes)
 
 
 def test_a_sound_that_is_too_short_is_refused(tmp_path: Path) -> None:

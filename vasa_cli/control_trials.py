@@ -20,6 +20,7 @@ from vasa_cli.blinks import find_blinks, scale_blinks
 from vasa_cli.config import Controls, RenderOptions
 from vasa_cli.controls import apply_controls, lid_openings
 from vasa_cli.errors import InputError
+from vasa_cli.motion import resting_dynamics
 from vasa_cli.motion_edit import stacked, unstacked
 from vasa_cli.pipeline import Renderer
 from vasa_cli.placement import place
@@ -119,12 +120,9 @@ def plan(lids: np.ndarray, turn: np.ndarray, *, n_frames: int, fps: float) -> di
 
     first = min(range(n_frames - reach + 1), key=unrest)
     stretch = np.arange(first, first + reach)
-    blinking = near_blinks(lids, fps=fps)
     made = {}
     for name, asked in settings().items():
-        if name.startswith("blink "):
-            take = Take(asked, blinking if len(blinking) else stretch, slice(SETTLE, None))
-        elif name == "step":
+        if name == "step":
             frames = np.arange(min(2 * round(STEP_S * fps), len(lids)))
             take = Take(asked, frames, slice(SETTLE, None))
         elif lasts(name):
@@ -132,7 +130,18 @@ def plan(lids: np.ndarray, turn: np.ndarray, *, n_frames: int, fps: float) -> di
         else:
             take = Take(asked, stretch, slice(SETTLE, None))
         made[name] = take
-    return made
+    return made | blink_takes(lids, made["gaze 0,0"], fps)
+
+
+def blink_takes(lids: np.ndarray, held: Take, fps: float) -> dict[str, Take]:
+    """The takes of blinks: their surroundings, or what a take that holds something shows.
+
+    Args: lids (T,) as of `plan`.
+    """
+    near = near_blinks(lids, fps=fps)
+    frames = near if len(near) else held.frames
+    blinking = {name: asked for name, asked in settings().items() if name.startswith("blink ")}
+    return {name: Take(asked, frames, slice(SETTLE, None)) for name, asked in blinking.items()}
 
 
 def near_blinks(lids: np.ndarray, *, fps: float) -> np.ndarray:
@@ -173,15 +182,21 @@ class Stage:
         turn = np.linalg.norm(self.motion.head_pose[:, :2], axis=1)
         self.takes = plan(lids, turn, n_frames=lasting, fps=float(options.fps))
 
-    def film(self, photo: Path, video: Path) -> None:
+    def film(self, photo: Path, video: Path) -> dict[str, Take]:
         """Write the film of a portrait: all takes one after the other, without sound.
+
+        Returns: the takes; when eyes that are wide or narrow at rest blink differs a little.
 
         Raises: InputError when the photo cannot be read or shows no face.
         """
         models = self.renderer.models
         portrait = self.renderer.read_portrait(photo, self.options)
+        rest = resting_dynamics(portrait.code, models.geometry.dynamics_limit)
+        lids = lid_openings(self.motion.dynamics, rest, models.geometry).mean(1)
+        takes = self.takes | blink_takes(lids, self.takes["gaze 0,0"], float(self.options.fps))
+        takes = {name: takes[name] for name in self.takes}
         shown = []
-        for take in self.takes.values():
+        for take in takes.values():
             moved, _ = apply_controls(
                 self.motion,
                 Controls(**take.asked),
@@ -205,29 +220,31 @@ class Stage:
         ) as writer:
             for frame in self.renderer.draw(portrait, motion, placement):
                 writer.write(frame)
+        return takes
 
-    def cut(self, series: Series) -> dict[str, Trial]:
-        """Each take's part of what was measured of the whole film.
 
-        Raises: InputError when the film's length was not measured.
-        """
-        n_frames, found, start = sum(len(t.frames) for t in self.takes.values()), {}, 0
-        if any(len(values) != n_frames for values in series.values()):
-            seen = max(len(values) for values in series.values())
-            raise InputError(f"{seen} frames were measured of a film of {n_frames}")
-        for name, take in self.takes.items():
-            inside = slice(start, start + len(take.frames))
-            own = {q: values[inside].astype(np.float64) for q, values in series.items()}
-            for values in own.values():
-                values[:SETTLE] = np.nan
-            found[name] = Trial(own, take.held)
-            start = inside.stop
-        return found
+def cut(series: Series, takes: Mapping[str, Take]) -> dict[str, Trial]:
+    """Each take's part of what was measured of a whole film.
 
-    def starts(self) -> dict[str, int]:
-        """At which frame of the film each take begins."""
-        ends = np.cumsum([len(take.frames) for take in self.takes.values()])
-        return dict(zip(self.takes, (0, *(int(end) for end in ends))))
+    Raises: InputError when not every frame was measured.
+    """
+    n_frames, found = sum(len(take.frames) for take in takes.values()), {}
+    seen = min(len(values) for values in series.values())
+    if seen != n_frames:
+        raise InputError(f"{seen} frames were measured of a film of {n_frames}")
+    for name, start in starts(takes).items():
+        inside = slice(start, start + len(takes[name].frames))
+        own = {q: values[inside].astype(np.float64) for q, values in series.items()}
+        for values in own.values():
+            values[:SETTLE] = np.nan
+        found[name] = Trial(own, takes[name].held)
+    return found
+
+
+def starts(takes: Mapping[str, Take]) -> dict[str, int]:
+    """At which frame of the film each take begins."""
+    ends = np.cumsum([len(take.frames) for take in takes.values()])
+    return dict(zip(takes, (0, *(int(end) for end in ends))))
 
 
 def speech_level(audio: Audio, n_frames: int) -> np.ndarray:

@@ -23,7 +23,9 @@ from vasa_cli.control_trials import (
     STRENGTHS,
     Stage,
     Trial,
+    cut,
     settings,
+    starts,
 )
 from vasa_cli.errors import InputError
 from vasa_cli.evaluate import identity_faces
@@ -42,6 +44,9 @@ SIGNS: Mapping[str, Mapping[str, int]] = {
     "disgusted": {"corner_lift": -1, "eye_open": -1},
     "contemptuous": {"corner_skew": 1},
 }
+# From one frame to the next a face mesh adds some 0.13 degrees of its own to whatever moves, which
+# over a fifth of a second is little beside the head's turn.
+TURN_FRAMES = 5
 PHOTO = "photo"  # the picture itself, among the trials
 ANGLES = ("yaw", "pitch", "roll")
 JUDGED_FROM, JUDGED_EVERY = 5, 9  # frames of a take whose identity is judged
@@ -85,16 +90,16 @@ def run_trials(
     """Every setting of one portrait, filmed and measured."""
     with tempfile.TemporaryDirectory(prefix="vasa-") as folder:
         video = Path(folder) / "trials.mp4"
-        stage.film(portrait, video)
-        trials = stage.cut(instrument(video))
+        takes = stage.film(portrait, video)
+        trials = cut(instrument(video), takes)
         if judge is None:
             return trials
-        reader, starts = stage.renderer.models.reader, stage.starts()
+        reader, first = stage.renderer.models.reader, starts(takes)
         judged = ("none", *(f"{emotion} {STRENGTHS[-1]:g}" for emotion in SIGNS))
         wanted = {
-            starts[name] + k: name
+            first[name] + k: name
             for name in judged
-            for k in range(JUDGED_FROM, len(stage.takes[name].frames), JUDGED_EVERY)
+            for k in range(JUDGED_FROM, len(takes[name].frames), JUDGED_EVERY)
         }
         seen: dict[str, list[np.ndarray]] = {name: [] for name in judged}
         for k, frame in enumerate(read_video(video)):
@@ -212,9 +217,9 @@ def ratio(row: dict[str, Trial], name: str, quantity: str) -> float:
 
 
 def turn(trial: Trial) -> float:
-    """Mean turn of the head in degrees a frame."""
-    angles = np.stack([trial.series[a] for a in ANGLES], 1)
-    return float(np.nanmean(np.abs(np.diff(angles, axis=0))))
+    """Mean turn of the head in degrees a frame, over TURN_FRAMES."""
+    poses = np.stack([trial.series[a] for a in ANGLES], 1)
+    return float(np.nanmean(np.abs(poses[TURN_FRAMES:] - poses[:-TURN_FRAMES]))) / TURN_FRAMES
 
 
 def blinks(trial: Trial, fps: float) -> list[Any]:

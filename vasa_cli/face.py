@@ -274,7 +274,8 @@ def to_pixels(images: Tensor) -> np.ndarray:
         rounded = images.mul(127.5).add_(128).clamp_(0, 255).to(torch.uint8)
         return rounded.permute(0, 2, 3, 1).contiguous().cpu().numpy()
     pixels = np.empty((len(images), *images.shape[2:], 3), np.uint8)
-    for image, levels in zip(pixels, images.mul_(127.5).add_(128).clamp_(0, 255).numpy()):
+    for image, picture in zip(pixels, images):  # one by one, which a processor's cache holds
+        levels = picture.mul_(127.5).add_(128).clamp_(0, 255).numpy()
         for channel in range(3):
             image[..., channel] = levels[channel]  # rounds down
     return pixels

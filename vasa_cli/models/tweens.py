@@ -1,8 +1,9 @@
 """Frames between two others, of which a network need not be asked.
 
 Mouths and eyes are laid anew in every frame, in closed form, and the generators only change what is
-laid. Where a mouth or an eye moves evenly, that change lies in the middle between those of the
-frames before and after, closer than anyone can see, and the network is asked for these two alone.
+laid. Where a mouth or an eye moves evenly, that change lies in the middle between those of two
+frames around it, closer than anyone can see, and the network is asked for these two alone; where
+it moves evenly for longer, for less.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from typing import Sequence
 import torch
 from torch import Tensor
 
+DISTANCES = (4, 2, 1)  # at which a frame's two others lie, in this order
+
 
 @dataclass(frozen=True)
 class Evenness:
     """How evenly landmarks must move: root mean squares over them, in half sides of a square."""
 
-    bend: float  # off the middle between the frames before and after
+    bend: float  # off the middle between the two others
     step: float  # half way from the one to the other
 
 
@@ -27,26 +30,33 @@ class Tweens:
     """Of a few frames in a row, those a network is asked for, and those between two of them."""
 
     asked: tuple[int, ...]
-    between: tuple[int, ...]
+    between: tuple[tuple[int, int], ...]  # a frame, and how far off its two others are
 
     @classmethod
     def of(cls, *movements: tuple[Tensor, Evenness]) -> Tweens:
-        """Every second of the frames lies between two others, where all moves evenly enough.
+        """Frames that lie between two others, where all moves evenly enough.
 
-        It follows from these frames alone. On CPUs only; a GPU would have to be waited for.
+        Those in the middle of eight first, then those half way to the others, then every second;
+        what lies between two may itself be one of these. It follows from these frames alone. On
+        CPUs only; a GPU would have to be waited for.
 
         Args: movements of landmarks (B, K, 2) in their square, and how even they must be.
         """
         n_frames = len(movements[0][0])
         if movements[0][0].device.type != "cpu":
             return cls.none(n_frames)
-        is_even = torch.ones(max(0, (n_frames - 1) // 2), dtype=torch.bool)
-        for places, even in movements:
-            before, here, after = places[:-2:2], places[1:-1:2], places[2::2]
-            is_even &= _length(here - (before + after) / 2) < even.bend
-            is_even &= _length((after - before) / 2) < even.step
-        between = tuple(2 * k + 1 for k, found in enumerate(is_even.tolist()) if found)
-        return cls(tuple(k for k in range(n_frames) if k not in between), between)
+        between: list[tuple[int, int]] = []
+        for away in DISTANCES:
+            middles = range(away, n_frames - away, 2 * away)
+            is_even = torch.ones(len(middles), dtype=torch.bool)
+            for places, even in movements:
+                before, here = places[: -2 * away : 2 * away], places[away : -away : 2 * away]
+                after = places[2 * away :: 2 * away]
+                is_even &= _length(here - (before + after) / 2) < even.bend
+                is_even &= _length((after - before) / 2) < even.step
+            between += [(k, away) for k, found in zip(middles, is_even.tolist()) if found]
+        left_out = {frame for frame, _ in between}
+        return cls(tuple(k for k in range(n_frames) if k not in left_out), tuple(between))
 
     @classmethod
     def none(cls, n_frames: int) -> Tweens:
@@ -73,8 +83,8 @@ class Tweens:
             return asked
         whole = asked.new_empty(len(self.asked) + len(self.between), *asked.shape[1:])
         whole[list(self.asked)] = asked
-        for frame in self.between:
-            torch.add(whole[frame - 1], whole[frame + 1], out=whole[frame]).mul_(0.5)
+        for frame, away in self.between:
+            torch.add(whole[frame - away], whole[frame + away], out=whole[frame]).mul_(0.5)
         return whole
 
 

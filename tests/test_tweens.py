@@ -7,7 +7,7 @@ import torch
 
 from tests.test_decoder import face_points, picture
 from vasa_cli.loading import load_geometry
-from vasa_cli.models.decoder import Decoder, eye_tweens, mouth_tweens
+from vasa_cli.models.decoder import Decoder, eye_tweens
 from vasa_cli.models.tweens import Evenness, Tweens
 from vasa_cli.weights import find_weights_dir
 
@@ -79,10 +79,10 @@ def test_only_frames_between_two_differ_and_hardly_do() -> None:
     torch.manual_seed(0)
     geometry = load_geometry(find_weights_dir())
     decoder, photo, source = Decoder(width=8).eval(), picture(128), face_points(geometry)
-    for module in (decoder.motion, decoder.mouth, decoder.eye):
-        torch.nn.init.normal_(module.leave.weight, std=0.05)
+    for module in (decoder.motion, decoder.eye):
+        torch.nn.init.normal_(module.leave.weight, std=0.3)
     points = torch.cat([face_points(geometry, yaw_deg=a) for a in (0.0, 0.4, 0.8, 1.2, 8.0)])
-    assert mouth_tweens(points).between == eye_tweens(points).between == ((1, 1),)
+    assert eye_tweens(points).between == ((1, 1),)
     with torch.no_grad():
         seen = decoder.look(photo, source).expand(len(points))
         plain = decoder.compose(seen, points)

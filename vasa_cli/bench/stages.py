@@ -18,7 +18,7 @@ from vasa_cli.bench.memory import with_added_mb
 from vasa_cli.config import MOTION_FPS, RenderOptions
 from vasa_cli.face import to_pixels
 from vasa_cli.loading import Models, load_models
-from vasa_cli.models.decoder import FIELD_SIDE, eye_tweens, mouth_tweens
+from vasa_cli.models.decoder import FIELD_SIDE, eye_tweens
 from vasa_cli.models.moved import MotionField, sample_whole
 from vasa_cli.models.painting import EYE_SIDE, MOUTH_SIDE, Painted
 from vasa_cli.models.tweens import Tweens
@@ -136,7 +136,7 @@ def _of_the_frames(
         return decoder.paint_eyes(seen, points, field, in_a_row=True)
 
     def paint_mouth(points: Tensor, field: MotionField) -> Painted:
-        return decoder.paint_mouth(seen, points, field, in_a_row=True)
+        return decoder.paint_mouth(seen, points, field)
 
     here = [placement.window.to_crop(portrait.window.from_crop(located(part))) for part in parts]
     targets = [torch.from_numpy(points).float().to(device) for points in here]
@@ -158,20 +158,19 @@ def _of_the_frames(
         limit_ms=MS * limits.sampling_s(placement.side, device),
         limit="one grid_sample of that size",
     )
-    asked = _asked(map(mouth_tweens, targets)), _asked(map(eye_tweens, targets))
     yield stage(
         "mouth",
         paint_mouth,
         zip(targets, fields),
         n_frames,
-        **convolving(decoder.mouth, MOUTH_SIDE // 2, asked[0]),
+        **convolving(decoder.mouth, MOUTH_SIDE // 2),
     )
     yield stage(
         "eyes",
         paint_eyes,
         zip(targets, fields),
         n_frames,
-        **convolving(decoder.eye, EYE_SIDE // 2, 2 * asked[1]),
+        **convolving(decoder.eye, EYE_SIDE // 2, 2 * _asked(map(eye_tweens, targets))),
     )
     frames = sample_whole(seen.photo, fields[0])
     painted = [*paint_eyes(targets[0], fields[0]), paint_mouth(targets[0], fields[0])]

@@ -47,9 +47,8 @@ RESIDUAL_FLOW_SCALE, FLOW_INPUT_SCALE = 0.1, 4.0
 N_ATLAS, ATLAS_SIDE = 4, 64  # learned pictures of upper and of lower teeth: channels, cells
 ATLAS_GAIN = 5.0  # they learn so much faster than a weight
 MOUTH_RESIDUAL = 4
-# How evenly lips, lids and head move in frames of which no generator is asked
-MOUTH_EVEN, EYES_EVEN = Evenness(bend=0.0075, step=0.02), Evenness(bend=0.006, step=0.02)
-HEAD_EVEN = Evenness(bend=0.03, step=0.1)
+# How evenly lids, irises and head move in frames of which the eyes' generator is not asked
+EYES_EVEN, HEAD_EVEN = Evenness(bend=0.006, step=0.02), Evenness(bend=0.03, step=0.1)
 
 
 @dataclass(frozen=True)
@@ -164,33 +163,26 @@ class Decoder(nn.Module):
         fill = fields.warp(seen.small, flow) + out[:, N_FLOWS + 2 : N_FLOWS + 5]
         return MotionField(flow, fill, torch.sigmoid(out[:, N_FLOWS + 5 :] - 3))
 
-    def paint_mouth(
-        self, seen: Appearance, points: Tensor, field: MotionField, *, in_a_row: bool = False
-    ) -> Painted:
-        """The mouths of frames with the given points (B, 478, 3).
-
-        Args: in_a_row where the frames follow each other, so that some may be `tweens`.
-        """
+    def paint_mouth(self, seen: Appearance, points: Tensor, field: MotionField) -> Painted:
+        """The mouths of frames with the given points (B, 478, 3)."""
         with torch.no_grad():
             laid, seats = lay_mouth(seen.photo, seen.mouth, seen.points, points, field)
-        tweens = mouth_tweens(points) if in_a_row else Tweens.none(len(points))
-        atlases = (self.teeth * ATLAS_GAIN).expand(len(tweens.asked), -1, -1, -1)
+        atlases = self.teeth * ATLAS_GAIN
         teeth = [
-            F.grid_sample(atlas, tweens.pick(seat), align_corners=False)
+            F.grid_sample(atlas, seat, align_corners=False)
             .contiguous()
-            .view(len(tweens.asked), -1, MOUTH_SIDE // 2, MOUTH_SIDE // 2)
-            for atlas, seat in zip(atlases.chunk(2, 1), seats)
+            .view(len(points), -1, MOUTH_SIDE // 2, MOUTH_SIDE // 2)
+            for atlas, seat in zip(atlases.expand(len(points), -1, -1, -1).chunk(2, 1), seats)
         ]
-        given = torch.cat([tweens.gather(laid.given), *teeth], 1)
-        out = tweens.complete(self._run(self.mouth, given))
-        return paint(laid, out, self.mouth_window)
+        given = torch.cat([*laid.given, *teeth], 1)
+        return paint(laid, self._run(self.mouth, given), self.mouth_window)
 
     def paint_eyes(
         self, seen: Appearance, points: Tensor, field: MotionField, *, in_a_row: bool = False
     ) -> tuple[Painted, Painted]:
         """The left and right eyes of frames with the given points (B, 478, 3).
 
-        Args: in_a_row as for `paint_mouth`.
+        Args: in_a_row where the frames follow each other, so that some may be `tweens`.
         """
         with torch.no_grad():
             laid = [
@@ -215,7 +207,7 @@ class Decoder(nn.Module):
         """Finished frames (B, 3, S, S), the photo's own size, with the points (B, 478, 3).
 
         Args: log_zoom (B,) how much nearer than in the photo the frames' points are, for a zoom
-            that does what of it is too much for the motion field; in_a_row as for `paint_mouth`.
+            that does what of it is too much for the motion field; in_a_row as for `paint_eyes`.
         """
         if zoom is None or log_zoom is None:
             field = self.move(seen, points)
@@ -225,7 +217,7 @@ class Decoder(nn.Module):
         frame = sample_whole(seen.photo, field)
         for painted in (
             *self.paint_eyes(seen, points, field, in_a_row=in_a_row),
-            self.paint_mouth(seen, points, field, in_a_row=in_a_row),
+            self.paint_mouth(seen, points, field),
         ):
             painted.put(frame)
         return frame
@@ -240,14 +232,8 @@ def double(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
 
 
-def mouth_tweens(points: Tensor) -> Tweens:
-    """Which frames of points (B, 478, 3), one after the other, the mouth's generator may skip."""
-    shape = mouth_shape(points)
-    return Tweens.of((torch.cat(shape.curves, 1), MOUTH_EVEN), _head_movement(points, shape.patch))
-
-
 def eye_tweens(points: Tensor) -> Tweens:
-    """Which of them the eyes' generator may skip."""
+    """Which frames of points (B, 478, 3), one after the other, the eyes' generator may skip."""
     shapes = [eye_shape(points, eye) for eye in EYES]
     lids = [(torch.cat([*shape.curves, shape.iris], 1), EYES_EVEN) for shape in shapes]
     return Tweens.of(*lids, _head_movement(points, shapes[0].patch))

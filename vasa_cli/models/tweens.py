@@ -1,9 +1,9 @@
 """Frames between two others, of which a network need not be asked.
 
-Mouths and eyes are laid anew in every frame, in closed form, and the generators only change what is
-laid. Where a mouth or an eye moves evenly, that change lies in the middle between those of two
-frames around it, closer than anyone can see, and the network is asked for these two alone; where
-it moves evenly for longer, for less.
+Eyes are laid anew in every frame, in closed form, and their generator only changes what is laid.
+Where they move evenly, that change lies in the middle between those of two frames around it, closer
+than anyone can see, and the network is asked for these two alone; where they do so for longer, for
+less. Mouths are no such thing: their generator's change jumps where lips part.
 """
 
 from __future__ import annotations

@@ -19,12 +19,13 @@ BROW_HEIGHT = EXPLICIT.index("brow_height")
 # How much further brows are lowered than is asked: where anger asks for 22 thousandths of a face's
 # height, frames show 4 (6 portraits, by an independent face mesh), since many points of forehead
 # and lids that stay hold the motion field back. Raised brows are drawn nearly as far as asked.
-BROWS_DRAWN = 2.4
-CORNERS_DRAWN = 1.5  # the same of lips' corners that rise: where a smile asks for 11, frames show 7
+BROWS_DRAWN = 2.0
+# The same of lips' corners: a smile asks for 11, and frames show 7.
+CORNERS_DRAWN = {"happy": 1.5, "sad": 1.6}
 # Share of the learned direction that full strength takes, so that a judge of identity knows the
 # person: all of it costs 0.05 to 0.09 of the likeness to the photo (10 portraits, MobileFaceNet),
 # so much about 0.05. Between people's own neutral and smiling photos it is 0.15.
-FULL = {"sad": 0.75, "angry": 0.75, "surprised": 0.8, "fearful": 0.75, "disgusted": 0.9}
+FULL = {"sad": 0.75, "angry": 0.7, "surprised": 0.8, "fearful": 0.75, "disgusted": 0.9}
 # What no emotion takes from the photo: where it looks, its lids, and lips that meet.
 KEPT = (*GAZE_COLUMNS, *LIDS, MOUTH_OPEN)
 
@@ -51,14 +52,13 @@ class Emotions:
         size = np.square(self.dynamics).sum(1)
         contrary = -(self.dynamics @ own) / np.where(size > 0, size, 1.0)  # (8,)
         directions = self.dynamics * (1 + np.clip(contrary, 0, 1))[:, None]
+        directions[:, CORNER_LIFT] *= [CORNERS_DRAWN.get(name, 1.0) for name in EMOTIONS]
         smile = self.dynamics[HAPPY].copy()
         smile[list(KEPT)] = 0.0
         smile *= np.clip(own @ smile / max(float(smile @ smile), 1e-12), 0, BROADEST_SMILE)
         directions[self.dynamics[:, CORNER_LIFT] < CORNERS_FALL] -= smile
         brows = directions[:, BROW_HEIGHT]
         directions[:, BROW_HEIGHT] = np.where(brows < 0, BROWS_DRAWN, 1.0) * brows
-        lift = directions[:, CORNER_LIFT]
-        directions[:, CORNER_LIFT] = np.where(lift > 0, CORNERS_DRAWN, 1.0) * lift
         directions *= np.array([FULL.get(name, 1.0) for name in EMOTIONS])[:, None]
         directions[NEUTRAL] = -own
         return strengths @ directions

@@ -49,7 +49,7 @@ LOG_DISTANCE_EXACT, LOG_DISTANCE_LIMIT = np.log(1.4), np.log(1.8)
 
 NECK_BASE_BELOW_CHIN = 0.42  # face heights; the person is scaled about this point
 LIFE_S = 1.5  # width of the running mean that is taken from the head's movement where it is held
-LIDS_PER_DEGREE = 0.04  # how much wider eyes open for each degree up; see `follow_gaze`
+LIDS_PER_DEGREE = (0.022, 0.04)  # of the eyes' gap, down and up; see `follow_gaze`
 LIDS_RANGE = (0.6, 1.35)
 
 _SCALES = ("gaze_wander", "distance", "head_motion", "expression", "blink", "still")
@@ -323,4 +323,5 @@ def follow_gaze(
     5 % upward. Only what the controls add to the gaze counts; the speech's own has its lids.
     """
     change = Eyes.of(code, geometry).degrees(gaze - sampled[:, GAZE])[:, 1:]
-    return np.clip(1 + LIDS_PER_DEGREE * change, *LIDS_RANGE)
+    down, up = LIDS_PER_DEGREE
+    return np.clip(1 + np.where(change < 0, down, up) * change, *LIDS_RANGE)

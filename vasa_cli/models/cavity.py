@@ -17,6 +17,7 @@ from torch import Tensor
 
 from vasa_cli.models import layers
 from vasa_cli.models.layers import Shape
+from vasa_cli.models.teeth import along_row
 
 # Colours of the dark behind, of the tongue and of the lower teeth, of white's at that place.
 COLOURS = (0.15, 0.06, 0.06), (0.70, 0.35, 0.34), (0.78, 0.73, 0.66)
@@ -74,13 +75,9 @@ def row_heights(across: Tensor, edge: Tensor, down: Tensor) -> tuple[Tensor, Ten
 
     Args: across (B, 1, w) from the chin; down (B, h, 1) below it; edge (B, 1, 1).
     """
-    away = across.abs()
-    bounds = torch.tensor(BOUNDS, device=away.device)
-    k = torch.bucketize(away.contiguous(), bounds[1:-1])
-    half = (bounds[k + 1] - bounds[k]) / 2
-    aside = ((away - bounds[k] - half) / half).clamp(-1, 1).abs()
-    begins = edge - ARC * away.square() + ROUND * aside**3.5
-    return down - begins, half * (1 - aside)
+    _, aside, beside = along_row(across, BOUNDS)
+    begins = edge - ARC * across.square() + ROUND * aside**3.5
+    return down - begins, beside
 
 
 def lay(

@@ -87,20 +87,29 @@ def expect(picture: Tensor, opening: Tensor, shape: Shape, nose: Tensor, hue: Te
     return Teeth(colour, lit, edge[:, None, None], 1 - own[:, None, None])
 
 
+def along_row(across: Tensor, bounds: tuple[float, ...]) -> tuple[Tensor, Tensor, Tensor]:
+    """Which tooth of a row each place is on, counted from the middle; and where on it.
+
+    Args: across (B, 1, w) from the middle; bounds, where one tooth ends and the next begins.
+    Returns: numbers, how far aside of the tooth's middle (0 there, 1 at its ends), and how far from
+        the nearest gap, (B, 1, w) each.
+    """
+    away, edges = across.abs(), torch.tensor(bounds, device=across.device)
+    k = torch.bucketize(away.contiguous(), edges[1:-1])
+    half = (edges[k + 1] - edges[k]) / 2
+    aside = ((away - edges[k] - half) / half).clamp(-1, 1).abs()
+    return k, aside, half * (1 - aside)
+
+
 def heights_over_edge(across: Tensor, edge: Tensor, down: Tensor) -> tuple[Tensor, Tensor]:
     """How far above the row's edge pixels lie, and how far from a gap: (B, h, w), (B, 1, w).
 
     Args: across (B, 1, w) and down (B, h, 1) from the nose; edge (B, 1, 1).
     """
-    away = across.abs()
-    bounds = torch.tensor(BOUNDS, device=away.device)
-    k = torch.bucketize(away.contiguous(), bounds[1:-1])
-    left, right = bounds[k], bounds[k + 1]
-    half = (right - left) / 2
-    aside = ((away - left - half) / half).clamp(-1, 1).abs()
-    shorter = torch.tensor(SHORTER, device=away.device)[k]
-    ends = edge - ARC * away.square() - shorter - ROUND * aside**3.5
-    return ends - down, half * (1 - aside)
+    k, aside, beside = along_row(across, BOUNDS)
+    shorter = torch.tensor(SHORTER, device=across.device)[k]
+    ends = edge - ARC * across.square() - shorter - ROUND * aside**3.5
+    return ends - down, beside
 
 
 def lay(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from vasa_cli import cores
-from vasa_cli.cores import quota_cores, usable_cores
+from vasa_cli.cores import keep_blas_on_one_core, quota_cores, usable_cores
 
 INF = float("inf")
 
@@ -56,3 +58,19 @@ def test_cores_are_those_bound_to_and_allowed(
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)), raising=False)
     monkeypatch.setattr(cores, "quota_cores", lambda: quota)
     assert usable_cores() == usable
+
+
+def test_blas_is_kept_on_one_core_unless_the_user_says_otherwise(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
+    keep_blas_on_one_core()
+    assert os.environ["OPENBLAS_NUM_THREADS"] == "3"
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS")
+    keep_blas_on_one_core()
+    assert os.environ["OPENBLAS_NUM_THREADS"] == "1"
+
+
+def test_the_command_speaks_to_blas_before_anything_imports_it() -> None:
+    asked = "import sys, vasa_cli.cli.main; sys.exit('numpy' in sys.modules)"
+    subprocess.run([sys.executable, "-c", asked], check=True)

@@ -161,12 +161,49 @@ def test_the_moved_mouth_is_the_moved_pictures_mouth_at_any_size(
     assert (painted.patch.cut(moved, 128) - painted.warped).abs().mean() < 0.02
 
 
+def textured(side: int) -> Tensor:
+    """A picture with detail that 64 cells do not hold."""
+    return picture(side) / 2 + torch.rand(1, 3, side, side) / 2
+
+
+def hidden_a_little(photo: Tensor, flow: Tensor, *, hidden: float) -> MotionField:
+    """A field that would change nothing, and hides so much of the photo everywhere."""
+    small = F.interpolate(photo, size=(64, 64), mode="area")
+    moved = fields.warp(small.expand(len(flow), -1, -1, -1), flow)
+    share = torch.full_like(flow[:, :1], hidden)
+    return MotionField(flow, moved, torch.zeros_like(moved), share)
+
+
+def test_what_is_hidden_a_little_keeps_its_detail() -> None:
+    photo, flow = textured(256), torch.full((1, 2, 64, 64), 2 / 64)  # by whole pixels
+    moved = sample_whole(photo, hidden_a_little(photo, flow, hidden=0.35))[..., 16:-16, 16:-16]
+    truth = photo[..., 20:-12, 20:-12]
+    coarse = [F.avg_pool2d(x, 4) for x in (moved, truth)]
+    detail = [x - double(double(small)) for x, small in zip((moved, truth), coarse)]
+    kept = (detail[0] * detail[1]).sum() / detail[1].square().sum()
+    assert kept > 0.93
+    assert (coarse[0] - coarse[1]).abs().mean() < 0.01
+
+
+def test_what_hardly_moves_stays_as_it_is_in_the_photo() -> None:
+    photo, flow = textured(256), torch.zeros(2, 2, 64, 64)
+    flow[0] = 2e-4 * torch.randn(2, 64, 64).clamp(-1.5, 1.5)
+    flow[1, :, 20:30, 30:50] = 0.05
+    field = hidden_a_little(photo, flow, hidden=0.05)
+    still, part = sample_whole(photo.expand(2, -1, -1, -1), field)
+    assert torch.allclose(still, photo[0], atol=1e-4)
+    changed = ((part - photo[0]).abs() > 1e-3).any(0)
+    assert changed[84:116, 124:196].float().mean() > 0.9
+    changed[76:124, 116:204] = False
+    assert not changed.any()
+
+
 @pytest.mark.parametrize("side", [200, 256])
 def test_the_whole_moved_picture_is_the_moved_picture_at_each_of_its_pixels(side: int) -> None:
     torch.manual_seed(0)
     photos = torch.cat([picture(side), picture(side, seed=1)])
     field = MotionField(
-        torch.randn(2, 2, 64, 64) * 0.02, torch.rand(2, 3, 64, 64), torch.rand(2, 1, 64, 64)
+        torch.randn(2, 2, 64, 64) * 0.02, *torch.rand(2, 7, 64, 64).split((3, 3, 1), 1)
     )
     whole = sample_whole(photos, field)
     placed = sample_moved(photos, field, fields.pixel_grid(side).expand(2, -1, -1, -1))

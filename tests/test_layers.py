@@ -64,8 +64,7 @@ def lips_photo(points: Tensor) -> Tensor:
 
 
 def still_field() -> MotionField:
-    zero = torch.zeros(1, 6, 64, 64)
-    return MotionField(zero[:, :2], zero[:, 2:5], zero[:, 5:])
+    return MotionField(*torch.zeros(1, 9, 64, 64).split((2, 3, 3, 1), 1))
 
 
 def look(photo: Tensor, points: Tensor) -> Appearance:
@@ -74,7 +73,7 @@ def look(photo: Tensor, points: Tensor) -> Appearance:
 
 def laid_mouth(photo: Tensor, source: Tensor, points: Tensor) -> Laid:
     seen = look(photo, source)
-    return lay_mouth(photo, seen.mouth, source, points, still_field())[0]
+    return lay_mouth(photo, seen.mouth, source, points, still_field())
 
 
 def distance(picture: Tensor, colour: tuple[float, ...]) -> Tensor:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from vasa_cli import sampling
 from vasa_cli.audio import Audio, load_audio
@@ -69,6 +70,18 @@ def test_one_seed_gives_one_motion_and_another_seed_another(
     )
     assert np.array_equal(first, again)
     assert np.abs(first - other).max() > 0.5
+
+
+def test_motion_does_not_hang_on_the_number_of_cores(renderer: Renderer, speech: Audio) -> None:
+    before, options, motions = torch.get_num_threads(), replace(QUICK, gaze=(10.0, 0.0)), []
+    try:
+        for n_threads in (1, 2, 3):
+            torch.set_num_threads(n_threads)
+            motions.append(stacked(renderer.sample_motion(speech, options)))
+            assert torch.get_num_threads() == n_threads
+    finally:
+        torch.set_num_threads(before)
+    assert all(np.array_equal(motions[0], motion) for motion in motions[1:])
 
 
 def test_in_silence_the_mouth_rests_and_the_face_lives(renderer: Renderer, speech: Audio) -> None:

@@ -8,6 +8,7 @@ from typing import Iterator
 
 import pytest
 import torch
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from vasa_cli.threads import AHEAD, in_order
 
@@ -40,6 +41,16 @@ def test_each_thread_computes_on_one_core_and_the_caller_on_as_many_as_before() 
         assert counts == {1} and torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
+
+
+def test_blas_computes_on_one_core_meanwhile_and_as_before_then() -> None:
+    def blas() -> list[int]:
+        return [lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"]
+
+    with threadpool_limits(limits=2, user_api="blas"):
+        before, counts = blas(), list(in_order(lambda k: blas(), range(3), n_threads=2))
+        assert before and set(before) == {2} and blas() == before
+    assert counts == [[1] * len(before)] * 3
 
 
 def test_an_error_comes_in_the_place_of_its_result() -> None:

@@ -22,6 +22,14 @@ def usable_cores() -> int:
     return max(1, int(min(bound, quota_cores())))
 
 
+def keep_blas_on_one_core() -> None:
+    """Have NumPy's BLAS, once it is loaded, compute on one core, unless the user says otherwise.
+
+    Its threads wait for their next small product in a loop, each on a core that others need.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
 def quota_cores(groups: Path = _CONTROL_GROUPS, own: Path = _OWN_GROUP) -> float:
     """Cores' worth of time that Linux's control groups allow; inf where they set no limit.
 

@@ -178,6 +178,8 @@ def load_models(weights_dir: Path | None, device: torch.device) -> Models:
         raise _other_version("motion", folder, "spread is missing or of another length")
     decoder, _ = build("decoder", Decoder, folder, device)
     decoder.settle(bf16=fast_bf16(device))
+    if fast_bf16(device):
+        denoiser.settle()
     return Models(
         reader,
         reader.geometry,

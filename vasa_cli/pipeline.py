@@ -239,14 +239,15 @@ class Renderer:
             )
             points = perform(part, portrait.code, models.geometry)
             points = placement.window.to_crop(portrait.window.from_crop(points))
-            squares = models.decoder.compose(
+            squares = models.decoder.compose_each(
                 seen.expand(len(part)),
                 torch.from_numpy(points).float().to(models.device),
                 zoom=zoom,
                 log_zoom=log_zoom[start : start + BATCH],
                 in_a_row=True,
             )
-            return [marked(placement.finish(square), marks) for square in to_pixels(squares)]
+            frames = (placement.finish(to_pixels(square)[0]) for square in squares)
+            return [marked(frame, marks) for frame in frames]
 
         starts = range(0, len(motion), BATCH)
         for frames in in_order(drawn, starts, n_threads=torch.get_num_threads()):

@@ -23,6 +23,7 @@ from vasa_cli.motion import (
     rest_in_silence,
     settling,
 )
+from vasa_cli.threads import on_one_core
 
 STYLE = (1.0, 0.5)  # liveliness of head and mouth, in standard deviations over filmed talkers
 
@@ -49,31 +50,34 @@ def sample_motion(
 ) -> Motion:
     """The motion of a speech at 25 frames a second, by seed.
 
+    On one core of a CPU: a second of frames is too little to share, and takes as long on two.
+
     Args: progress is told the frames that are done, and of how many.
     """
-    heard = models.ear.read(audio)
-    lips = decided(models.ear.articulate(audio, heard), models)
-    speech = torch.from_numpy(heard.stacked()).to(models.device)
-    n_frames = -(-len(speech) // 2)
-    gaze = asked_gaze(options, n_frames, MOTION_FPS)
     bf16 = fast_bf16(models.device)
-    with torch.autocast(models.device.type, torch.bfloat16, enabled=bf16):
-        drawn = diffusion.sample(
-            models.denoiser,
-            speech,
-            n_frames=n_frames,
-            motion_dim=N_HEAD_POSE + N_DYNAMICS,
-            style=torch.tensor([STYLE], device=models.device),
-            seed=options.seed,
-            num_steps=options.num_steps,
-            guidance_audio=options.guidance_audio,
-            gaze=None if gaze is None else torch.from_numpy(gaze).to(models.device),
-            guidance_gaze=options.guidance_gaze,
-            liberty=torch.from_numpy(liberty()).to(models.device),
-            settling=torch.from_numpy(settling()).to(models.device),
-            known=lips,
-            progress=lambda done: progress(done, n_frames),
-        )
+    with on_one_core():
+        heard = models.ear.read(audio)
+        lips = decided(models.ear.articulate(audio, heard), models)
+        speech = torch.from_numpy(heard.stacked()).to(models.device)
+        n_frames = -(-len(speech) // 2)
+        gaze = asked_gaze(options, n_frames, MOTION_FPS)
+        with torch.autocast(models.device.type, torch.bfloat16, enabled=bf16):
+            drawn = diffusion.sample(
+                models.denoiser,
+                speech,
+                n_frames=n_frames,
+                motion_dim=N_HEAD_POSE + N_DYNAMICS,
+                style=torch.tensor([STYLE], device=models.device),
+                seed=options.seed,
+                num_steps=options.num_steps,
+                guidance_audio=options.guidance_audio,
+                gaze=None if gaze is None else torch.from_numpy(gaze).to(models.device),
+                guidance_gaze=options.guidance_gaze,
+                liberty=torch.from_numpy(liberty()).to(models.device),
+                settling=torch.from_numpy(settling()).to(models.device),
+                known=lips,
+                progress=lambda done: progress(done, n_frames),
+            )
     motion = (drawn.cpu() * models.motion_spread).numpy()
     silence = np.append(heard.phones[:, SILENCE], heard.phones[-1:, SILENCE])
     silence = silence[: 2 * n_frames].reshape(n_frames, 2).mean(1)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Callable, Iterable, Iterator, TypeVar
 
 import torch
+from threadpoolctl import threadpool_limits
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -23,16 +25,31 @@ def in_order(
     What the work raises is raised in place of its result; then, or when the iterator is closed,
     what was not begun is dropped and what was begun is waited for.
     """
-    n_before = torch.get_num_threads()
     waiting: deque[Future[Result]] = deque()
-    pool = ThreadPoolExecutor(n_threads, "vasa", initializer=torch.set_num_threads, initargs=(1,))
-    try:
-        for item in items:
-            waiting.append(pool.submit(work, item))
-            if len(waiting) >= n_threads + AHEAD:
+    with on_one_core():
+        pool = ThreadPoolExecutor(n_threads, "vasa", torch.set_num_threads, (1,))
+        try:
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) >= n_threads + AHEAD:
+                    yield waiting.popleft().result()
+            while waiting:
                 yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def on_one_core() -> Iterator[None]:
+    """Has this thread, and those that begin meanwhile, compute on one core each.
+
+    So does NumPy's BLAS in all threads: its own wait for their next product in a loop, which took a
+    third of two cores from those who draw.
+    """
+    n_before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(limits=1, user_api="blas"):
+            yield
     finally:
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(n_before)  # threads that begin later would take the pool's
+        torch.set_num_threads(n_before)

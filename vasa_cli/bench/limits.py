@@ -60,10 +60,10 @@ def conv_rates(device: torch.device) -> dict[str, float]:
 
 
 @torch.inference_mode()
-def network_flops(network: nn.Module, x: Tensor) -> int:
+def network_flops(network: nn.Module, *given: Tensor) -> int:
     """Floating point operations of one run."""
     with FlopCounterMode(display=False) as counter:
-        network(x)
+        network(*given)
     return counter.get_total_flops()
 
 

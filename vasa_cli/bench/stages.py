@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any, Callable, Iterable, Iterator, Mapping, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vasa_cli.audio import load_audio
 from vasa_cli.bench import limits
@@ -19,7 +20,8 @@ from vasa_cli.config import MOTION_FPS, RenderOptions
 from vasa_cli.face import to_pixels
 from vasa_cli.loading import Models, load_models
 from vasa_cli.models.decoder import FIELD_SIDE, eye_tweens
-from vasa_cli.models.moved import MotionField, sample_whole
+from vasa_cli.models.blocks import UNet
+from vasa_cli.models.moved import MotionField, each_whole, sample_whole
 from vasa_cli.models.painting import EYE_SIDE, MOUTH_SIDE, Painted
 from vasa_cli.models.tweens import Tweens
 from vasa_cli.motion import Motion, perform
@@ -120,10 +122,10 @@ def _of_the_frames(
         ms = MS * limits.best_s(run, device) / n_frames
         return Stage(name=name, ms=ms, added_mb=with_added_mb(run, device)[1], **limit)
 
-    def convolving(network: nn.Module, side: int, n_runs: float = 1) -> dict[str, Any]:
+    def convolving(network: UNet, side: int, n_runs: float = 1) -> dict[str, Any]:
         """The limit of a stage whose network runs so many times a frame."""
         kind = precision(models)
-        n_operations = n_runs * limits.network_flops(network, _blank(network, side))
+        n_operations = n_runs * limits.network_flops(network, *_blank(network, side))
         return {
             "limit_ms": MS * n_operations / (1e9 * rates[kind]),
             "limit": f"its FLOPs at the {kind} rate of a 3x3 convolution",
@@ -152,7 +154,7 @@ def _of_the_frames(
     )
     yield stage(
         "warp",
-        lambda field: sample_whole(seen.photo, field),
+        lambda field: deque(each_whole(seen.photo, field), maxlen=0),
         zip(fields),
         n_frames,
         limit_ms=MS * limits.sampling_s(placement.side, device),
@@ -206,7 +208,9 @@ def _asked(tweens: Iterable[Tweens]) -> float:
     return sum(len(row.asked) for row in rows) / (BATCH * len(rows))
 
 
-def _blank(network: nn.Module, side: int) -> Tensor:
+def _blank(network: UNet, side: int) -> tuple[Tensor, Tensor]:
     """What the network is given for one frame, empty."""
-    first = next(layer for layer in network.modules() if isinstance(layer, nn.Conv2d))
-    return first.weight.new_zeros(1, first.in_channels, side, side)
+    n_channels, weight = network.enter.in_channels, network.enter.weight
+    shapes = ((1, n, side, side) for n in (n_channels, len(weight)))
+    x, entered = (weight.new_zeros(shape) for shape in shapes)
+    return x, entered

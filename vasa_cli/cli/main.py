@@ -16,6 +16,7 @@ import click
 
 from vasa_cli import __version__
 from vasa_cli.allocator import keep_freed_memory
+from vasa_cli.cores import keep_blas_on_one_core
 from vasa_cli.errors import explain
 
 COMMANDS = {
@@ -108,3 +109,4 @@ def _termination_as_interrupt() -> Iterator[None]:
 def main() -> None:
     """Make a portrait speak: one picture and one sound file in, one video out, offline."""
     keep_freed_memory()
+    keep_blas_on_one_core()  # before anything imports NumPy

@@ -69,15 +69,23 @@ class Residual(nn.Module):
 class UNet(nn.Module):
     """A three-level U-Net (B, in_channels, H, W) to (B, out_channels, H, W); starts at zero.
 
-    H and W are multiples of 4.
+    n_photo more channels are the photo's and the same in all frames: what the first layer makes of
+    them is found once, by `enter_photo`. H and W are multiples of 4.
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, widths: tuple[int, int, int], *, n_residual: int
+        self,
+        n_photo: int,
+        in_channels: int,
+        out_channels: int,
+        widths: tuple[int, int, int],
+        *,
+        n_residual: int,
     ) -> None:
         super().__init__()
         a, b, c = widths
-        self.enter = conv(in_channels, a)
+        self.enter_photo = nn.Conv2d(n_photo, a, 3, 1, 1, bias=False)
+        self.enter = nn.Conv2d(in_channels, a, 3, 1, 1)
         self.down1, self.down2 = conv(a, b, stride=2), conv(b, c, stride=2)
         self.middle = nn.Sequential(*[Residual(c) for _ in range(n_residual)])
         self.up1, self.join1 = DoublingConv(c, b), conv(2 * b, b)
@@ -85,8 +93,9 @@ class UNet(nn.Module):
         self.leave = nn.Conv2d(a, out_channels, 3, 1, 1)
         start_at_zero(self.leave)
 
-    def forward(self, x: Tensor) -> Tensor:
-        fine = self.enter(x)
+    def forward(self, x: Tensor, entered: Tensor) -> Tensor:
+        """Args: entered (B, widths[0], H, W), from `enter_photo`."""
+        fine = F.leaky_relu(self.enter(x) + entered, 0.2)
         coarse = self.down1(fine)
         deep = self.middle(self.down2(coarse))
         coarse = self.join1(torch.cat([self.up1(deep), coarse], 1))

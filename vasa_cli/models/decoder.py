@@ -13,7 +13,7 @@ network draws both.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields as fields_of, is_dataclass
-from typing import Any
+from typing import Any, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from vasa_cli.models import fields, layers
 from vasa_cli.models.blocks import DoublingConv, UNet, turned
-from vasa_cli.models.moved import MotionField, sample_whole
+from vasa_cli.models.moved import MotionField, each_whole
 from vasa_cli.models.painting import (
     EYE_SIDE,
     EYES,
@@ -44,11 +44,18 @@ COARSE_SIDE = 32  # cells of the landmark flows and distance maps it is made fro
 SIGMAS = (0.18, 0.05)  # widths of the soft-landmark flows
 N_FLOWS = 2 + len(SIGMAS)
 RESIDUAL_FLOW_SCALE, FLOW_INPUT_SCALE = 0.1, 4.0
-N_ATLAS, ATLAS_SIDE = 4, 64  # learned pictures of upper and of lower teeth: channels, cells
-ATLAS_GAIN = 5.0  # they learn so much faster than a weight
-MOUTH_RESIDUAL = 4
+MOUTH_RESIDUAL = 2
 # How evenly lids, irises and head move in frames of which the eyes' generator is not asked
 EYES_EVEN, HEAD_EVEN = Evenness(bend=0.006, step=0.02), Evenness(bend=0.03, step=0.1)
+
+
+@dataclass(frozen=True)
+class Entered:
+    """What each network's first layer makes of the photo, (B, w, s, s)."""
+
+    motion: Tensor
+    mouth: Tensor
+    eyes: tuple[Tensor, Tensor]
 
 
 @dataclass(frozen=True)
@@ -58,9 +65,9 @@ class Appearance:
     photo: Tensor  # (B, 3, S, S)
     points: Tensor  # (B, 478, 3)
     small: Tensor  # (B, 3, 64, 64)
-    outlines: Tensor  # (B, n, 64, 64)
     mouth: Own
     eyes: tuple[Own, Own]  # left and right as the viewer sees them
+    entered: Entered
 
     def expand(self, n_frames: int) -> Appearance:
         """The same photo for a batch of frames, without copying it."""
@@ -90,17 +97,15 @@ class Decoder(nn.Module):
         self.bf16 = False  # whether the networks run in bfloat16; the geometry never does
         n_outlines = fields.N_OUTLINES
         self.motion = UNet(
-            3 + 3 * (N_FLOWS - 1) + 2 * (N_FLOWS - 1) + len(SIGMAS) + 2 * n_outlines,
+            3 + n_outlines,
+            3 * (N_FLOWS - 1) + 2 * (N_FLOWS - 1) + len(SIGMAS) + n_outlines,
             N_FLOWS + 2 + 4,
             (w, 2 * w, 4 * w),
             n_residual=3,
         )
         n_own = 12 + layers.N_MAPS
-        self.mouth = UNet(
-            2 * n_own + 4 + 8 * N_ATLAS, 12, (w, 2 * w, 4 * w), n_residual=MOUTH_RESIDUAL
-        )
-        self.eye = UNet(2 * n_own + 3, 12, (3 * w // 4, 3 * w // 2, 3 * w), n_residual=2)
-        self.teeth = nn.Parameter(torch.randn(1, 2 * N_ATLAS, ATLAS_SIDE, ATLAS_SIDE) * 0.02)
+        self.mouth = UNet(n_own, n_own + 4, 12, (w, 2 * w, 4 * w), n_residual=MOUTH_RESIDUAL)
+        self.eye = UNet(n_own + 1, n_own + 2, 12, (3 * w // 4, 3 * w // 2, 3 * w), n_residual=2)
         self.register_buffer("mouth_window", soft_window(MOUTH_SIDE), persistent=False)
         self.register_buffer("eye_window", soft_window(EYE_SIDE), persistent=False)
 
@@ -108,10 +113,11 @@ class Decoder(nn.Module):
     def dims(self) -> dict[str, int]:
         return {"width": self.width}
 
-    def _run(self, network: nn.Module, x: Tensor) -> Tensor:
+    def _run(self, network: nn.Module, x: Tensor, *entered: Tensor) -> Tensor:
         x = turned(x.bfloat16() if self.bf16 else x)
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16):
-            return network(x).float()
+            made: Tensor = network(x, *entered)
+        return made
 
     def settle(self, *, bf16: bool) -> None:
         """Make the networks ready to draw, in bfloat16 or float32; they learn no more then."""
@@ -135,9 +141,17 @@ class Decoder(nn.Module):
             for index in (layers.NOSE, layers.CHIN)
         )
         mouth = own_part(photo, shape, MOUTH_SIDE, (nose, chin))
-        eyes = [own_part(photo, eye_shape(points, eye), EYE_SIDE) for eye in EYES]
+        left, right = (own_part(photo, eye_shape(points, eye), EYE_SIDE) for eye in EYES)
         outlines = double(fields.outline_maps(points, COARSE_SIDE))
-        return Appearance(photo, points, small, outlines, mouth, (eyes[0], eyes[1]))
+        entered = Entered(
+            self._run(self.motion.enter_photo, torch.cat([small, outlines], 1)),
+            self._run(self.mouth.enter_photo, mouth.picture),
+            (
+                self._run(self.eye.enter_photo, left.picture),
+                self._run(self.eye.enter_photo, right.picture),
+            ),
+        )
+        return Appearance(photo, points, small, mouth, (left, right), entered)
 
     def move(self, seen: Appearance, points: Tensor) -> MotionField:
         """The motion field of frames with the given points (B, 478, 3)."""
@@ -146,36 +160,20 @@ class Decoder(nn.Module):
             flows = double(flows.flatten(1, 2)).unflatten(1, (N_FLOWS - 1, 2))  # (B, 3, 2, 64, 64)
             tried = [fields.warp(seen.small, flows[:, k]) for k in range(N_FLOWS - 1)]
             outlines = double(fields.outline_maps(points, COARSE_SIDE))
-            x = torch.cat(
-                [
-                    seen.small,
-                    *tried,
-                    flows.flatten(1, 2) * FLOW_INPUT_SCALE,
-                    double(nears),
-                    seen.outlines,
-                    outlines,
-                ],
-                1,
-            )
-        out = self._run(self.motion, x)
+            given = flows.flatten(1, 2) * FLOW_INPUT_SCALE, double(nears), outlines
+            x = torch.cat([*tried, *given], 1)
+        out = self._run(self.motion, x, seen.entered.motion).float()
         choice = torch.softmax(out[:, :N_FLOWS], 1)[:, 1:, None]  # the first choice is to stay
         flow = (choice * flows).sum(1) + out[:, N_FLOWS : N_FLOWS + 2] * RESIDUAL_FLOW_SCALE
-        fill = fields.warp(seen.small, flow) + out[:, N_FLOWS + 2 : N_FLOWS + 5]
-        return MotionField(flow, fill, torch.sigmoid(out[:, N_FLOWS + 5 :] - 3))
+        moved, change = fields.warp(seen.small, flow), out[:, N_FLOWS + 2 : N_FLOWS + 5]
+        return MotionField(flow, moved, change, torch.sigmoid(out[:, N_FLOWS + 5 :] - 3))
 
     def paint_mouth(self, seen: Appearance, points: Tensor, field: MotionField) -> Painted:
         """The mouths of frames with the given points (B, 478, 3)."""
         with torch.no_grad():
-            laid, seats = lay_mouth(seen.photo, seen.mouth, seen.points, points, field)
-        atlases = self.teeth * ATLAS_GAIN
-        teeth = [
-            F.grid_sample(atlas, seat, align_corners=False)
-            .contiguous()
-            .view(len(points), -1, MOUTH_SIDE // 2, MOUTH_SIDE // 2)
-            for atlas, seat in zip(atlases.expand(len(points), -1, -1, -1).chunk(2, 1), seats)
-        ]
-        given = torch.cat([*laid.given, *teeth], 1)
-        return paint(laid, self._run(self.mouth, given), self.mouth_window)
+            laid = lay_mouth(seen.photo, seen.mouth, seen.points, points, field)
+        change = self._run(self.mouth, torch.cat(laid.given, 1), seen.entered.mouth).float()
+        return paint(laid, change, self.mouth_window)
 
     def paint_eyes(
         self, seen: Appearance, points: Tensor, field: MotionField, *, in_a_row: bool = False
@@ -189,7 +187,9 @@ class Decoder(nn.Module):
                 lay_eye(seen.photo, own, points, field, eye) for own, eye in zip(seen.eyes, EYES)
             ]
         tweens = eye_tweens(points) if in_a_row else Tweens.none(len(points))
-        out = self._run(self.eye, torch.cat([tweens.gather(eye.given) for eye in laid]))
+        entered = torch.cat([tweens.pick(own) for own in seen.entered.eyes])
+        given = torch.cat([tweens.gather(eye.given) for eye in laid])
+        out = self._run(self.eye, given, entered).float()
         left, right = (
             paint(eye, tweens.complete(o), self.eye_window) for eye, o in zip(laid, out.chunk(2))
         )
@@ -204,7 +204,23 @@ class Decoder(nn.Module):
         log_zoom: Tensor | None = None,
         in_a_row: bool = False,
     ) -> Tensor:
-        """Finished frames (B, 3, S, S), the photo's own size, with the points (B, 478, 3).
+        """Finished frames (B, 3, S, S), the photo's own size: `compose_each`, together."""
+        each = self.compose_each(seen, points, zoom=zoom, log_zoom=log_zoom, in_a_row=in_a_row)
+        return torch.cat(list(each))
+
+    def compose_each(
+        self,
+        seen: Appearance,
+        points: Tensor,
+        *,
+        zoom: Zoom | None = None,
+        log_zoom: Tensor | None = None,
+        in_a_row: bool = False,
+    ) -> Iterator[Tensor]:
+        """Finished frames (1, 3, S, S) with the points (B, 478, 3), one by one.
+
+        The networks see all frames together; each is then made when it is asked for, so that no
+        more than one takes memory at a time.
 
         Args: log_zoom (B,) how much nearer than in the photo the frames' points are, for a zoom
             that does what of it is too much for the motion field; in_a_row as for `paint_eyes`.
@@ -214,13 +230,14 @@ class Decoder(nn.Module):
         else:
             rest = beyond_free(log_zoom)
             field = zoom.field(self.move(seen, zoom.undo(points, rest)), rest)
-        frame = sample_whole(seen.photo, field)
-        for painted in (
-            *self.paint_eyes(seen, points, field, in_a_row=in_a_row),
-            self.paint_mouth(seen, points, field),
-        ):
-            painted.put(frame)
-        return frame
+        eyes = self.paint_eyes(seen, points, field, in_a_row=in_a_row)
+        painted = (*eyes, self.paint_mouth(seen, points, field))
+        seats = [part.patch.seats(seen.photo.shape[-1]) for part in painted]
+        for k, frame in enumerate(each_whole(seen.photo, field)):
+            one = slice(k, k + 1)
+            for part, there in zip(painted, seats):
+                there[k].put(frame, part.drawn[one], part.change[one])
+            yield frame
 
     def forward(self, photo: Tensor, source: Tensor, points: Tensor) -> Tensor:
         """Frames (B, 3, S, S) from photos (B, 3, S, S), their points and the frames' points."""

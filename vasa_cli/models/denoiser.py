@@ -60,6 +60,12 @@ class Denoiser(nn.Module):
         self.aim = nn.Linear(N_GAZE, width, bias=False)
         nn.init.zeros_(self.aim.weight)
 
+    def settle(self) -> None:
+        """Keep weights in bfloat16 that autocast would turn into it for each run anew."""
+        for module in self.modules():
+            if isinstance(module, (nn.Linear, nn.MultiheadAttention)):
+                module.bfloat16()
+
     def listen(self, speech: Tensor | None) -> Tensor:
         """What frames hear, for all noise levels alike: (B, T, width).
 

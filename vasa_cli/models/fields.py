@@ -168,26 +168,44 @@ class Patch:
         flat = points[..., :2] @ self.affine[:, :, :2].transpose(1, 2) + self.affine[:, None, :, 2]
         return torch.cat([flat, points[..., 2:] * self.half[:, None, None]], -1)
 
-    def put(self, frame: Tensor, drawn: Tensor, change: Tensor | None = None) -> None:
-        """Lay squares into frames (B, 3, S, S), in place, around each square only.
-
-        Args: drawn (B, 4, s, s), the picture and its share in the frame; change (B, 3, t, t) is
-            added to the frame then.
-        """
-        side = frame.shape[-1]
+    def seats(self, side: int) -> list[Seat]:
+        """Where each square lies in a picture of so many pixels."""
         inverse = torch.linalg.inv(self.affine[:, :, :2])
         inverse = torch.cat([inverse, -inverse @ self.affine[:, :, 2:]], 2)
         reach = self.affine[:, :, :2].abs().sum(2)  # (B, 2) half extents along the picture's axes
         low = ((self.affine[:, :, 2] - reach + 1) / 2 * side).floor().long().clamp(0, side - 1)
         high = ((self.affine[:, :, 2] + reach + 1) / 2 * side).ceil().long().clamp(1, side)
-        line = pixel_line(side, frame.device)
-        for b, ((x0, y0), (x1, y1)) in enumerate(zip(low.tolist(), high.tolist())):
-            one, here = slice(b, b + 1), frame[b : b + 1, :, y0:y1, x0:x1]
-            grid = spread(inverse[one], line[x0:x1], line[y0:y1]).permute(0, 2, 3, 1)
-            laid = F.grid_sample(drawn[one], grid, align_corners=False)
-            here.lerp_(laid[:, :3], laid[:, 3:])
-            if change is not None:
-                here.add_(F.grid_sample(change[one], grid, align_corners=False))
+        corners = zip(low.tolist(), high.tolist(), inverse.split(1))
+        return [Seat(slice(y0, y1), slice(x0, x1), to) for (x0, y0), (x1, y1), to in corners]
+
+    def put(self, frames: Tensor, drawn: Tensor, change: Tensor | None = None) -> None:
+        """Lay squares into frames (B, 3, S, S), in place, as `Seat.put` does each."""
+        for b, seat in enumerate(self.seats(frames.shape[-1])):
+            one = slice(b, b + 1)
+            seat.put(frames[one], drawn[one], None if change is None else change[one])
+
+
+@dataclass(frozen=True)
+class Seat:
+    """Where one square lies in a picture, and the affine map (1, 2, 3) back to its own unit."""
+
+    rows: slice
+    columns: slice
+    inverse: Tensor
+
+    def put(self, frame: Tensor, drawn: Tensor, change: Tensor | None = None) -> None:
+        """Lay the square into a frame (1, 3, S, S), in place, around it only.
+
+        Args: drawn (1, 4, s, s), the picture and its share in the frame; change (1, 3, t, t) is
+            added to the frame then.
+        """
+        line = pixel_line(frame.shape[-1], frame.device)
+        grid = spread(self.inverse, line[self.columns], line[self.rows]).permute(0, 2, 3, 1)
+        here = frame[:, :, self.rows, self.columns]
+        laid = F.grid_sample(drawn, grid, align_corners=False)
+        here.lerp_(laid[:, :3], laid[:, 3:])
+        if change is not None:
+            here.add_(F.grid_sample(change, grid, align_corners=False))
 
 
 def turned_square(centre: Tensor, half: Tensor, turn: Tensor, *, mirrored: bool = False) -> Patch:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Iterator
 
 import torch
 from torch import Tensor
@@ -11,6 +12,10 @@ from torch.nn import functional as F
 
 from vasa_cli.models import fields
 
+DETAIL_LOST = 3  # the power of what is hidden with which the photo's detail goes
+# Up to here nothing is seen to move, in crop units (a tenth of a pixel of 512), to lose detail, or
+# to change, in halves of white; four times as much is moved or changed in full.
+STILL_FLOW, STILL_LOST, STILL_CHANGE = 4e-4, 2e-3, 4e-3
 PIXELS_AT_ONCE = 1 << 14  # of a frame, whose maps then lie in a core's own cache
 
 
@@ -19,13 +24,34 @@ class MotionField:
     """Where every pixel comes from, and what to paint where nothing was seen."""
 
     flow: Tensor  # (B, 2, 64, 64) backward flow in crop units
-    fill: Tensor  # (B, 3, 64, 64)
-    hidden: Tensor  # (B, 1, 64, 64) share of fill, 0 to 1
+    moved: Tensor  # (B, 3, 64, 64) the photo as it moves it
+    change: Tensor  # (B, 3, 64, 64) of that, where nothing was seen
+    hidden: Tensor  # (B, 1, 64, 64) how much of the change is made, 0 to 1
 
     @cached_property
     def maps(self) -> Tensor:
-        """The flow, what is left of the photo, and what is added to that: (B, 6, 64, 64)."""
-        return torch.cat([self.flow, 1 - self.hidden, self.fill * self.hidden], 1)
+        """The flow, what is left of the photo, and what is added to that: (B, 6, 64, 64).
+
+        The network hides a third of nearly every place about a face a little. Were so much of the
+        photo lost, so would be its detail, and skin and hair lie under a haze; only what is well
+        hidden loses it, while the colours are the network's.
+        """
+        change, lost = self.change * self.hidden, self.hidden**DETAIL_LOST
+        busy = self._busy(change, lost)
+        added = torch.addcmul(change, self.moved, lost)
+        return torch.cat([self.flow * busy, 1 - lost * busy, added * busy], 1)
+
+    @torch.no_grad()
+    def _busy(self, change: Tensor, lost: Tensor) -> Tensor:
+        """0 where the photo stays as it is, 1 where it is moved or changed, (B, 1, 64, 64).
+
+        What moves by less than can be seen stays, so that a background does not breathe. The
+        outermost cells, of which the network sees one side only, do as those within.
+        """
+        parts = (self.flow, STILL_FLOW), (change, STILL_CHANGE), (lost, STILL_LOST)
+        much = torch.cat([part.abs().amax(1, keepdim=True) / still for part, still in parts], 1)
+        most = much.amax(1, keepdim=True)
+        return F.pad(((most - 1) / 3).clamp(0, 1)[:, :, 1:-1, 1:-1], (1, 1, 1, 1), mode="replicate")
 
 
 def sample_moved(photo: Tensor, field: MotionField, grid: Tensor) -> Tensor:
@@ -41,20 +67,31 @@ def sample_moved(photo: Tensor, field: MotionField, grid: Tensor) -> Tensor:
 
 @torch.no_grad()
 def sample_whole(photo: Tensor, field: MotionField) -> Tensor:
-    """The whole moved photo, fill included, (B, 3, S, S): `sample_moved` at every pixel.
+    """The whole moved photo, fill included, (B, 3, S, S): `sample_moved` at every pixel."""
+    return torch.cat(list(each_whole(photo, field)))
 
-    On a CPU some rows of a frame at a time, which its caches hold: several times faster than all at
-    once.
+
+def each_whole(photo: Tensor, field: MotionField) -> Iterator[Tensor]:
+    """The frames of `sample_whole`, (1, 3, S, S) one by one as they are asked for.
+
+    On a CPU some rows at a time, which its caches hold, several times faster than all at once; a
+    GPU does all frames at once.
     """
-    side, n_frames = photo.shape[-1], len(field.flow)
-    on_cpu = photo.device.type == "cpu"
-    pixels = fields.pixel_grid(side, photo.device).permute(0, 3, 1, 2).contiguous()
-    frames = photo.new_empty(n_frames, *photo.shape[1:])
-    step, n_rows = (1, max(1, PIXELS_AT_ONCE // side)) if on_cpu else (n_frames, side)
-    for first in range(0, n_frames, step):
-        part = slice(first, first + step)
-        for rows, large in fields.enlarged_strips(field.maps[part], side, n_rows):
-            where = (large[:, :2] + pixels[:, :, rows]).permute(0, 2, 3, 1)
-            moved = F.grid_sample(photo[part], where, align_corners=False, padding_mode="border")
-            torch.addcmul(large[:, 3:], moved, large[:, 2:3], out=frames[part, :, rows])
-    return frames
+    side = photo.shape[-1]
+    pixels = fields.pixel_grid(side, photo.device).permute(0, 3, 1, 2)
+    if photo.device.type != "cpu":
+        yield from _sampled(photo, pixels, fields.enlarged(field.maps, side)).split(1)
+        return
+    pixels, n_rows = pixels.contiguous(), max(1, PIXELS_AT_ONCE // side)
+    for one in (slice(k, k + 1) for k in range(len(field.flow))):
+        frame = photo.new_empty(1, *photo.shape[1:])
+        for rows, large in fields.enlarged_strips(field.maps[one], side, n_rows):
+            _sampled(photo[one], pixels[:, :, rows], large, out=frame[:, :, rows])
+        yield frame
+
+
+def _sampled(photo: Tensor, pixels: Tensor, maps: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """Photos (B, 3, S, S) at pixels (1, 2, h, w) as maps (B, 6, h, w) have them."""
+    where = (maps[:, :2] + pixels).permute(0, 2, 3, 1)
+    moved = F.grid_sample(photo, where, align_corners=False, padding_mode="border")
+    return torch.addcmul(maps[:, 3:], moved, maps[:, 2:3], out=out)

@@ -20,8 +20,6 @@ OVERSAMPLING = 1.15  # of a square's own pixels
 GREY = 0.01  # mean chroma up to which a picture counts as grey, of 1
 MOUTH_EXTENT, EYE_EXTENT = 0.60, 0.40  # their sides in face heights
 LIP_RIM = 0.03  # of the photo's lower lip, dark or red, that is not taken for teeth above it
-ATLAS_REACH = 0.6  # their half sides, in the mouth square's
-TEETH_FROM_NOSE, TEETH_FROM_CHIN = 0.45, -0.5  # their middles
 
 
 @dataclass(frozen=True)
@@ -29,7 +27,8 @@ class Own:
     """What the photo shows of a mouth or an eye."""
 
     shape: Shape
-    picture: Tensor  # (B, n, s / 2, s / 2) for the generator: the square unshuffled, its maps
+    # (B, n, s / 2, s / 2) for the generator: the square unshuffled, its maps, an eye's iris
+    picture: Tensor
     inside: Tensor  # (B, 4 or 5, l, l) the square, where it is open, where its sclera shows
     behind: Tensor  # (B, 3 or 6, 1, 1) colours of what it does not show
     colour: Tensor  # (B, 1, 1, 1) 0 where the photo has none, so that none is added; else 1
@@ -129,7 +128,8 @@ def own_part(photo: Tensor, shape: Shape, side: int, places: tuple[Tensor, ...] 
     colour = colour_share(picture)
     view = generator_view(shape, picture, side)
     if not places:
-        return Own(shape, view, inside, behind, colour)
+        disk = shape.iris_disk(side // 2, iris_radius(shape))
+        return Own(shape, torch.cat([view, disk], 1), inside, behind, colour)
     nose, chin = places
     row = teeth.expect(picture, opening, shape, nose, colour)
     behind_it = cavity.expect(shape, chin, row.white, colour)
@@ -224,14 +224,10 @@ def generator_layers(
     return seen, maps, both[:, 4].mean(1, keepdim=True)
 
 
-def lay_mouth(
-    photo: Tensor, own: Own, source: Tensor, points: Tensor, field: MotionField
-) -> tuple[Laid, tuple[Tensor, Tensor]]:
-    """Mouths in layers, and where in the learned teeth each of the generator's pixels lies.
+def lay_mouth(photo: Tensor, own: Own, source: Tensor, points: Tensor, field: MotionField) -> Laid:
+    """Mouths in layers.
 
     Args: photo (B, 3, S, S), its own mouth and its points (B, 478, 3); the frames' points.
-    Returns: layers, and the places in the upper and lower teeth as grids (B, 2 s, s / 2, 2), in the
-        order of `fields.unshuffled`.
     """
     shape = mouth_shape(points)
     side, half = layer_side(shape.patch, photo, MOUTH_SIDE), MOUTH_SIDE // 2
@@ -272,15 +268,9 @@ def lay_mouth(
         (line - nose[:, 1:])[:, None, :, None].expand(-1, 1, -1, half),
         (line - chin[:, 1:])[:, None, :, None].expand(-1, 1, -1, half),
     ]
-    given = (seen, outlines, own.picture, known, *maps)
-    still = torch.eye(2, device=points.device).expand(len(points), -1, -1) / ATLAS_REACH
-    seats = [
-        torch.cat([still, -torch.stack([nose[:, 0], y], 1)[..., None] / ATLAS_REACH], 2)
-        for y in (nose[:, 1] + TEETH_FROM_NOSE, chin[:, 1] + TEETH_FROM_CHIN)
-    ]
-    upper, lower = (fields.unshuffled(seat, MOUTH_SIDE) for seat in seats)
+    given = (seen, outlines, known, *maps)
     kept = resized(kept, MOUTH_SIDE)
-    return Laid(shape.patch, moved, both[:, :4], given, own.colour, kept), (upper, lower)
+    return Laid(shape.patch, moved, both[:, :4], given, own.colour, kept)
 
 
 def lay_eye(photo: Tensor, own: Own, points: Tensor, field: MotionField, eye: str) -> Laid:
@@ -289,7 +279,7 @@ def lay_eye(photo: Tensor, own: Own, points: Tensor, field: MotionField, eye: st
     Args: photo (B, 3, S, S) and its own eye; the frames' points (B, 478, 3).
     """
     shape = eye_shape(points, eye)
-    side, half = layer_side(shape.patch, photo, EYE_SIDE), EYE_SIDE // 2
+    side = layer_side(shape.patch, photo, EYE_SIDE)
     columns = shape.columns(side)
     skin, share = lay_skin(photo, own, shape, field, columns)
     known = torch.zeros_like(share)
@@ -318,11 +308,8 @@ def lay_eye(photo: Tensor, own: Own, points: Tensor, field: MotionField, eye: st
     both = torch.cat([skin, share, known], 1)
     moved = moved_view(photo, shape, field, EYE_SIDE)
     seen, outlines, known = generator_layers(shape, moved, both, EYE_SIDE)
-    maps = [
-        F.avg_pool2d(shape.iris_disk(EYE_SIDE, radius), 2),
-        own.shape.iris_disk(half, iris_radius(own.shape)),
-    ]
-    given = (seen, outlines, own.picture, known, *maps)
+    disk = F.avg_pool2d(shape.iris_disk(EYE_SIDE, radius), 2)
+    given = (seen, outlines, known, disk)
     kept = torch.ones(1, 1, 1, 1, device=points.device)
     return Laid(shape.patch, moved, both[:, :4], given, own.colour, kept)
 

@@ -65,10 +65,11 @@ class Zoom:
     def field(self, field: MotionField, log_zoom: Tensor) -> MotionField:
         """The field of pictures that are moved first and zoomed then, by (B,)."""
         there = self.before(log_zoom)
-        maps = torch.cat([field.flow, field.fill, field.hidden], 1)
+        maps = torch.cat([field.flow, field.moved, field.change, field.hidden], 1)
         maps = F.grid_sample(maps, there, align_corners=False, padding_mode="border")
         step = (there - fields.pixel_grid(SIDE, there.device)).permute(0, 3, 1, 2)
-        return MotionField(maps[:, :2] + step, maps[:, 2:5], maps[:, 5:])
+        flow, moved, change, hidden = maps.split((2, 3, 3, 1), 1)
+        return MotionField(flow + step, moved, change, hidden)
 
     def before(self, log_zoom: Tensor) -> Tensor:
         """Where every pixel was before a zoom (B,), (B, SIDE, SIDE, 2)."""

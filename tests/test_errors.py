@@ -12,7 +12,7 @@ import wave
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Callable, Iterator
+from typing import Any, Callable, Iterable, Iterator
 
 import imageio_ffmpeg
 import numpy as np
@@ -64,11 +64,11 @@ class Scene:
         self,
         renderer: pipeline.Renderer,
         portrait: Any,
-        motion: Motion,
+        pieces: Iterable[Motion],
         placement: Placement,
         marks: list[Any],
     ) -> Iterator[np.ndarray]:
-        for number in range(len(motion)):
+        for number in range(sum(map(len, pieces))):
             self.act(number)
             square = np.full((placement.side,) * 2 + (3,), number % 256, np.uint8)
             frame = placement.finish(square)
@@ -87,18 +87,16 @@ def scene(monkeypatch: pytest.MonkeyPatch, fake_weights_dir: Path, tmp_path: Pat
             super().__init__(*arguments, **named)
             seen.writing = self
 
-    def still(
-        renderer: pipeline.Renderer, sound: Audio, options: RenderOptions, progress: Any
-    ) -> Motion:
+    def still(models: Any, sound: Audio, options: RenderOptions) -> Iterator[Motion]:
         n_frames = round(25 * sound.duration_s)
-        return Motion(np.zeros((n_frames, N_HEAD_POSE)), np.zeros((n_frames, N_DYNAMICS)))
+        yield Motion(np.zeros((n_frames, N_HEAD_POSE)), np.zeros((n_frames, N_DYNAMICS)))
 
     monkeypatch.setenv("VASA_WEIGHTS", str(fake_weights_dir))
     monkeypatch.setenv("VASA_KEYS", str(tmp_path / "no-keys"))
     unused = {"geometry": None, "emotions": None}  # no control is asked for
     models = SimpleNamespace(reader=seen, device=torch.device("cpu"), **unused)
     monkeypatch.setattr(pipeline, "load_models", lambda folder, device: models)
-    monkeypatch.setattr(pipeline.Renderer, "sample_motion", still)
+    monkeypatch.setattr(pipeline.sampling, "sample_pieces", still)
     monkeypatch.setattr(pipeline.Renderer, "draw", lambda *given: seen.draw(*given))
     monkeypatch.setattr(video, "FFmpeg", Writing)
     return seen

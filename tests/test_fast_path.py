@@ -58,7 +58,7 @@ def test_fast_frames_are_the_plain_ones(name: str, motion: Motion) -> None:
     renderer, options = Renderer(device="cpu"), RenderOptions(size=256)
     portrait = renderer.read_portrait(EXAMPLES / name, options)
     placement = place(portrait.picture, portrait.window, options)
-    fast = np.stack(list(renderer.draw(portrait, motion, placement)))
+    fast = np.stack(list(renderer.draw(portrait, [motion], placement)))
 
     plain, _ = build("decoder", Decoder, renderer.weights_dir, torch.device("cpu"))
     assert next(plain.motion.parameters()).dtype == torch.float32 and not plain.bf16

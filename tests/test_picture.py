@@ -41,7 +41,7 @@ def shown(
     options = RenderOptions(size=size, frame=frame)  # type: ignore[arg-type]
     portrait: Portrait = renderer.read_portrait(EXAMPLES / name, options)
     placement = place(portrait.picture, portrait.window, options)
-    picture = next(iter(renderer.draw(portrait, motion, placement)))
+    picture = next(iter(renderer.draw(portrait, [motion], placement)))
     points = perform(motion, portrait.code, renderer.models.geometry)[0]
     return picture / 255.0, (points[:, :2] + 1) / 2 * size
 

@@ -150,7 +150,7 @@ def test_frames_do_not_depend_on_the_number_of_threads(renderer: Renderer, photo
     try:
         for n_threads in (1, 2, 3):
             torch.set_num_threads(n_threads)
-            drawn.append(np.stack(list(renderer.draw(portrait, motion, placement))))
+            drawn.append(np.stack(list(renderer.draw(portrait, [motion], placement))))
     finally:
         torch.set_num_threads(before)
     assert np.array_equal(drawn[0], drawn[1]) and np.array_equal(drawn[0], drawn[2])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,8 +42,8 @@ def test_seams_between_windows_are_no_faster_than_other_frames(
     renderer: Renderer, speech: Audio, order: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # what the sound shuts at once is no seam, wherever it falls
-    monkeypatch.setattr(sampling, "articulate", lambda motion, phones: motion)
-    monkeypatch.setattr(sampling, "rest_in_silence", lambda motion, silence: motion)
+    monkeypatch.setattr(sampling, "articulate", lambda phones, n_frames: np.ones(n_frames))
+    monkeypatch.setattr(sampling, "rest_in_silence", np.ones_like)
     long = replace(speech, samples=np.resize(speech.samples, 32 * 16000))
     spread = renderer.models.motion_spread.numpy()
     # blinks are rare: with the seams of one seed alone, a single one that lies on a seam decides
@@ -82,6 +83,20 @@ def test_motion_does_not_hang_on_the_number_of_cores(renderer: Renderer, speech:
     finally:
         torch.set_num_threads(before)
     assert all(np.array_equal(motions[0], motion) for motion in motions[1:])
+
+
+def test_pieces_are_the_motion_and_the_first_does_not_wait_for_the_last(
+    renderer: Renderer, speech: Audio
+) -> None:
+    whole = stacked(renderer.sample_motion(speech, QUICK))
+    pieces = sampling.sample_pieces(renderer.models, speech, QUICK)
+    begun_s = time.perf_counter()
+    found = [stacked(next(pieces))]
+    first_s = time.perf_counter() - begun_s
+    found += map(stacked, pieces)
+    assert np.array_equal(np.concatenate(found), whole)
+    assert len(found[0]) == WINDOW and len(found) == -(-len(whole) // WINDOW)
+    assert first_s < 0.8 * (time.perf_counter() - begun_s)
 
 
 def test_in_silence_the_mouth_rests_and_the_face_lives(renderer: Renderer, speech: Audio) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import contextmanager
 from typing import Iterator
 
 import pytest
 import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from vasa_cli.threads import AHEAD, in_order
+from vasa_cli.threads import AHEAD, each_within, in_order
 
 
 def test_results_keep_the_order_of_items_that_end_in_another() -> None:
@@ -94,3 +95,20 @@ def test_closed_early_it_drops_the_rest_and_ends_its_threads() -> None:
     next(results)
     results.close()  # type: ignore[attr-defined]
     assert len(begun) <= 2 + AHEAD and threading.active_count() == before
+
+
+def test_a_context_holds_while_an_item_is_made_and_not_between() -> None:
+    depth: list[int] = []
+
+    @contextmanager
+    def within() -> Iterator[None]:
+        depth.append(1)
+        yield
+        depth.pop()
+
+    def items() -> Iterator[int]:
+        for _ in range(3):
+            yield len(depth)
+
+    found = each_within(within, items())
+    assert [(inside, len(depth)) for inside in found] == [(1, 0)] * 3 and not depth

@@ -109,7 +109,7 @@ def animate(
         device=models.device.type,
     )
     return write_marked(
-        lambda marks: renderer.draw(portrait, motion, placement, marks),
+        lambda marks: renderer.draw(portrait, [motion], placement, marks),
         making,
         height=placement.height,
         width=placement.width,

@@ -7,12 +7,9 @@ of a closure pulls the mouth's opening to zero for as long as it lasts.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from vasa_cli.models.audio_encoder import CLASSES, CLOSES_LIPS, LIP_TO_TEETH
-from vasa_cli.motion import MOUTH_OPEN, Motion
 
 # posterior from which a closure is suspected, and at which it is sure
 SUSPECTED, SURE = 0.45, 0.8
@@ -45,13 +42,12 @@ def approached(closed: np.ndarray) -> np.ndarray:
     return reached
 
 
-def articulate(motion: Motion, phones: np.ndarray) -> Motion:
-    """The same motion with the lips closed where the ear hears that they must be.
+def articulate(phones: np.ndarray, n_frames: int) -> np.ndarray:
+    """Share of the mouth's opening, (n_frames,), that is left where lips are heard to close.
 
-    Args: motion at 25 frames a second; phones (T, N_CLASSES) posteriors at 50.
+    Args: phones (T, N_CLASSES) posteriors at 50 a second, for frames at 25.
     """
-    dynamics = motion.dynamics.copy()
+    left = np.ones(n_frames)
     for classes, taken in CLOSURES.items():
-        closed = approached(closures(phones, classes, len(motion)))
-        dynamics[:, MOUTH_OPEN] *= 1 - taken * closed
-    return replace(motion, dynamics=dynamics)
+        left *= 1 - taken * approached(closures(phones, classes, n_frames))
+    return left

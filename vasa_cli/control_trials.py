@@ -218,7 +218,7 @@ class Stage:
             crf=self.options.crf,
             threads=1,
         ) as writer:
-            for frame in self.renderer.draw(portrait, motion, placement):
+            for frame in self.renderer.draw(portrait, [motion], placement):
                 writer.write(frame)
         return takes
 

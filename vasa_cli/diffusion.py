@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Callable, Protocol, Sequence
+from typing import Any, Iterator, Protocol, Sequence
 
 import torch
 from torch import Tensor
@@ -153,7 +153,7 @@ def joined(past: Tensor, window: Tensor, settling: Tensor) -> Tensor:
     return window + step[:, None] * (1 + torch.cos(torch.pi * age.clamp(max=1))) / 2
 
 
-def sample(
+def sample_windows(
     denoise: Denoise,
     speech: Tensor,
     *,
@@ -168,9 +168,8 @@ def sample(
     liberty: Tensor | None = None,
     settling: Tensor | None = None,
     known: Known | None = None,
-    progress: Callable[[int], None] = lambda done: None,
-) -> Tensor:
-    """Motion (n_frames, motion_dim) for speech features, window after window.
+) -> Iterator[Tensor]:
+    """Motion (n, motion_dim) for speech features, window after window, n_frames in all.
 
     The noise comes from a CPU generator, so one seed gives one motion on every device. The past of
     the first window is rest (zeros).
@@ -179,7 +178,7 @@ def sample(
         (n_frames, N_GAZE) where one is asked; liberty (motion_dim,) scales the noise of each
         column: 1 samples it, towards 0 it is what the sound makes most likely; settling
         (motion_dim,) frames in which a step between windows is taken out, see `joined`; known:
-        columns that are not sampled; progress is told the frames that are done.
+        columns that are not sampled.
     """
     generator = torch.Generator().manual_seed(seed)
     n_windows = -(-n_frames // WINDOW)
@@ -187,13 +186,12 @@ def sample(
     speech = torch.cat([speech[:1].expand(2 * CONTEXT, -1), speech])[:wanted]
     if len(speech) < wanted:
         speech = torch.cat([speech, speech[-1:].expand(wanted - len(speech), -1)])
-    drawn = [torch.zeros(1, CONTEXT, motion_dim, device=speech.device)]
+    past = torch.zeros(1, CONTEXT, motion_dim, device=speech.device)
     for k in range(n_windows):
         noise = torch.randn(1, WINDOW, motion_dim, generator=generator).to(speech.device)
         if liberty is not None:
             noise = noise * liberty
         heard = speech[None, 2 * k * WINDOW : 2 * ((k + 1) * WINDOW + CONTEXT) + EARSHOT]
-        past = torch.cat(drawn[-1:], 1)[:, -CONTEXT:]
         decided = known.window(k * WINDOW) if known is not None else None
         frames = torch.arange(k * WINDOW - CONTEXT, (k + 1) * WINDOW).clamp(0, n_frames - 1)
         window = sample_window(
@@ -211,6 +209,10 @@ def sample(
         if settling is not None and k > 0:  # before the first window nothing was seen
             met = joined(past, window, settling)
             window = met if known is None else torch.where(known.columns, window, met)
-        drawn.append(window)
-        progress(min((k + 1) * WINDOW, n_frames))
-    return torch.cat(drawn[1:], 1)[0, :n_frames]
+        past = window[:, -CONTEXT:]
+        yield window[0, : n_frames - k * WINDOW]
+
+
+def sample(denoise: Denoise, speech: Tensor, **how: Any) -> Tensor:
+    """All windows of `sample_windows` in one: (n_frames, motion_dim)."""
+    return torch.cat(list(sample_windows(denoise, speech, **how)))

@@ -124,18 +124,16 @@ def resting_dynamics(code: FaceCode, limits: np.ndarray) -> np.ndarray:
     return rest
 
 
-def rest_in_silence(motion: Motion, silence: np.ndarray) -> Motion:
-    """The same motion with the lips together where the ear is sure that nobody speaks.
+def rest_in_silence(silence: np.ndarray) -> np.ndarray:
+    """Share of the mouth's opening, (T,), that is left where the ear is sure that nobody speaks.
 
     Args: silence (T,) the ear's posterior of silence, one a frame.
     """
     reach = np.ones(SILENCE_FRAMES) / SILENCE_FRAMES
     padded = np.pad(silence, SILENCE_FRAMES // 2, mode="edge")
-    lasting = np.convolve(padded, reach, mode="valid")[: len(motion)]
-    gate = np.clip((lasting - SILENCE_FROM) / (SILENCE_SURE - SILENCE_FROM), 0, 1)
-    dynamics = motion.dynamics.copy()
-    dynamics[:, MOUTH_OPEN] *= 1 - gate
-    return replace(motion, dynamics=dynamics)
+    lasting = np.convolve(padded, reach, mode="valid")[: len(silence)]
+    left: np.ndarray = 1 - ((lasting - SILENCE_FROM) / (SILENCE_SURE - SILENCE_FROM)).clip(0, 1)
+    return left
 
 
 def perform(motion: Motion, code: FaceCode, geometry: Geometry) -> np.ndarray:

@@ -7,8 +7,9 @@ import math
 import time
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
-from typing import Callable, Iterator, Sequence
+from typing import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -41,6 +42,7 @@ from vasa_cli.motion_file import (
     file_sha256,
     load_motion,
 )
+from vasa_cli.motion_pieces import regrouped, resampled
 from vasa_cli.placement import Placement, place
 from vasa_cli.provenance import Stamp
 from vasa_cli.threads import in_order
@@ -102,16 +104,8 @@ class Renderer:
         tell(Progress("speech", 0, 1))
         audio = load_audio(speech, max_seconds=options.preview_s)
         n_frames = frame_count(len(audio.samples), audio.sample_rate, options.fps)
-        recording, warnings = self.find_motion(audio, options, tell)
-        motion, limits = apply_controls(
-            recording.motion.resample(options.fps, n_frames),
-            options,
-            code=portrait.code,
-            geometry=self.models.geometry,
-            emotions=self.models.emotions,
-            seed=recording.seed or 0,
-        )
-        warnings = portrait.warnings + sound_warnings(audio) + warnings + limits
+        pieces, seed, warnings = self.perform(portrait, audio, n_frames, options, tell)
+        warnings = portrait.warnings + sound_warnings(audio) + warnings
         del audio  # 115 MB an hour
         placement = place(portrait.picture, portrait.window, options)
         marks = frame_marks(placement, options)
@@ -128,7 +122,7 @@ class Renderer:
             threads=1,  # x264's choices follow from their number; one keeps up with the networks
             finish=stamp.finish,
         ) as writer:
-            for frame in self.draw(portrait, motion, placement, marks):
+            for frame in self.draw(portrait, pieces, placement, marks):
                 digest.update(frame.data)
                 writer.write(frame)
                 tell(Progress("frames", writer.n_frames, n_frames))
@@ -141,7 +135,7 @@ class Renderer:
             height=placement.height,
             duration_s=float(n_frames / options.fps),
             elapsed_s=time.monotonic() - started,
-            seed=recording.seed,
+            seed=seed,
             device=self.models.device.type,
             frames_sha256=digest.hexdigest(),
             warnings=warnings,
@@ -167,6 +161,36 @@ class Renderer:
                 self._portraits.popitem(last=False)
         self._portraits.move_to_end(key)
         return self._portraits[key]
+
+    def perform(
+        self,
+        portrait: Portrait,
+        audio: Audio,
+        n_frames: int,
+        options: RenderOptions,
+        tell: ProgressCallback,
+    ) -> tuple[Iterable[Motion], int | None, tuple[str, ...]]:
+        """The motion of all frames in pieces, the seed it was sampled with, and warnings.
+
+        Speech that no control changes is sampled while frames are drawn; a control looks at all of
+        the motion first.
+
+        Raises: InputError as for `find_motion`.
+        """
+        if options.motion is None and not options.asked:
+            tell(Progress("motion", 0, 1))
+            sampled = map(as_stored, sampling.sample_pieces(self.models, audio, options))
+            return resampled(sampled, options.fps, n_frames), options.seed, ()
+        recording, warnings = self.find_motion(audio, options, tell)
+        motion, limits = apply_controls(
+            recording.motion.resample(options.fps, n_frames),
+            options,
+            code=portrait.code,
+            geometry=self.models.geometry,
+            emotions=self.models.emotions,
+            seed=recording.seed or 0,
+        )
+        return [motion], recording.seed, warnings + limits
 
     def find_motion(
         self, audio: Audio, options: RenderOptions, tell: ProgressCallback
@@ -218,39 +242,38 @@ class Renderer:
     def draw(
         self,
         portrait: Portrait,
-        motion: Motion,
+        pieces: Iterable[Motion],
         placement: Placement,
         marks: Sequence[Label | Watermarker] = (),
     ) -> Iterator[np.ndarray]:
-        """Finished frames (H, W, 3) uint8, one at a time, drawn and marked ahead in threads."""
+        """Finished frames (H, W, 3) uint8, one at a time, drawn and marked ahead in threads.
+
+        Args: pieces of the motion, in order, each taken when its frames are next to be drawn.
+        """
         models = self.models
         seen = self.look(portrait, placement)
-        log_zoom = torch.from_numpy(-motion.head_pose[:, 5]).float().to(models.device)
-        zoom = None
-        if beyond_free(log_zoom).any():
-            zoom = Zoom.of(seen.points, pinned=placement.background is not None)
+
+        @lru_cache(maxsize=1)
+        def zoom() -> Zoom:
+            return Zoom.of(seen.points, pinned=placement.background is not None)
 
         @torch.inference_mode()
-        def drawn(start: int) -> list[np.ndarray]:
-            part = Motion(
-                motion.head_pose[start : start + BATCH],
-                motion.dynamics[start : start + BATCH],
-                motion.fps,
-            )
+        def drawn(part: Motion) -> list[np.ndarray]:
+            log_zoom = torch.from_numpy(-part.head_pose[:, 5]).float().to(models.device)
             points = perform(part, portrait.code, models.geometry)
             points = placement.window.to_crop(portrait.window.from_crop(points))
             squares = models.decoder.compose_each(
                 seen.expand(len(part)),
                 torch.from_numpy(points).float().to(models.device),
-                zoom=zoom,
-                log_zoom=log_zoom[start : start + BATCH],
+                zoom=zoom() if beyond_free(log_zoom).any() else None,
+                log_zoom=log_zoom,
                 in_a_row=True,
             )
             frames = (placement.finish(to_pixels(square)[0]) for square in squares)
             return [marked(frame, marks) for frame in frames]
 
-        starts = range(0, len(motion), BATCH)
-        for frames in in_order(drawn, starts, n_threads=torch.get_num_threads()):
+        batches = regrouped(pieces, BATCH)
+        for frames in in_order(drawn, batches, n_threads=torch.get_num_threads()):
             yield from frames
 
     @torch.inference_mode()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Callable
+from functools import partial
+from typing import Callable, Iterator
 
 import numpy as np
 import torch
@@ -23,7 +24,9 @@ from vasa_cli.motion import (
     rest_in_silence,
     settling,
 )
-from vasa_cli.threads import on_one_core
+from vasa_cli.motion_pieces import whole
+from vasa_cli.speech import frame_count as feature_count
+from vasa_cli.threads import each_within, on_one_core
 
 STYLE = (1.0, 0.5)  # liveliness of head and mouth, in standard deviations over filmed talkers
 
@@ -41,45 +44,64 @@ def decided(dynamics: np.ndarray, models: Models) -> diffusion.Known:
     return diffusion.Known(units.to(models.device), columns.to(models.device))
 
 
-@torch.inference_mode()
 def sample_motion(
     models: Models,
     audio: Audio,
     options: RenderOptions,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Motion:
-    """The motion of a speech at 25 frames a second, by seed.
-
-    On one core of a CPU: a second of frames is too little to share, and takes as long on two.
+    """All pieces of `sample_pieces` as one motion.
 
     Args: progress is told the frames that are done, and of how many.
     """
-    bf16 = fast_bf16(models.device)
-    with on_one_core():
-        heard = models.ear.read(audio)
-        lips = decided(models.ear.articulate(audio, heard), models)
-        speech = torch.from_numpy(heard.stacked()).to(models.device)
-        n_frames = -(-len(speech) // 2)
-        gaze = asked_gaze(options, n_frames, MOTION_FPS)
-        with torch.autocast(models.device.type, torch.bfloat16, enabled=bf16):
-            drawn = diffusion.sample(
-                models.denoiser,
-                speech,
-                n_frames=n_frames,
-                motion_dim=N_HEAD_POSE + N_DYNAMICS,
-                style=torch.tensor([STYLE], device=models.device),
-                seed=options.seed,
-                num_steps=options.num_steps,
-                guidance_audio=options.guidance_audio,
-                gaze=None if gaze is None else torch.from_numpy(gaze).to(models.device),
-                guidance_gaze=options.guidance_gaze,
-                liberty=torch.from_numpy(liberty()).to(models.device),
-                settling=torch.from_numpy(settling()).to(models.device),
-                known=lips,
-                progress=lambda done: progress(done, n_frames),
-            )
-    motion = (drawn.cpu() * models.motion_spread).numpy()
+    pieces, done = [], 0
+    n_frames = -(-feature_count(len(audio.samples)) // 2)
+    for piece in sample_pieces(models, audio, options):
+        pieces.append(piece)
+        done += len(piece)
+        progress(done, n_frames)
+    return whole(pieces)
+
+
+def sample_pieces(models: Models, audio: Audio, options: RenderOptions) -> Iterator[Motion]:
+    """The motion of a speech at 25 frames a second, by seed, window after window.
+
+    The sound is heard when the first is asked for. On one core of a CPU: a second of frames is too
+    little to share, and takes as long on two.
+    """
+    return each_within(on_one_core, _sampled(models, audio, options))
+
+
+@torch.inference_mode()
+def _sampled(models: Models, audio: Audio, options: RenderOptions) -> Iterator[Motion]:
+    heard = models.ear.read(audio)
+    lips = decided(models.ear.articulate(audio, heard), models)
+    del audio  # 115 MB an hour
+    speech = torch.from_numpy(heard.stacked()).to(models.device)
+    n_frames = -(-len(speech) // 2)
+    gaze = asked_gaze(options, n_frames, MOTION_FPS)
     silence = np.append(heard.phones[:, SILENCE], heard.phones[-1:, SILENCE])
     silence = silence[: 2 * n_frames].reshape(n_frames, 2).mean(1)
-    sampled = Motion(motion[:, :N_HEAD_POSE], motion[:, N_HEAD_POSE:])
-    return articulate(rest_in_silence(sampled, silence), heard.phones)
+    opening = rest_in_silence(silence) * articulate(heard.phones, n_frames)
+    drawn = diffusion.sample_windows(
+        models.denoiser,
+        speech,
+        n_frames=n_frames,
+        motion_dim=N_HEAD_POSE + N_DYNAMICS,
+        style=torch.tensor([STYLE], device=models.device),
+        seed=options.seed,
+        num_steps=options.num_steps,
+        guidance_audio=options.guidance_audio,
+        gaze=None if gaze is None else torch.from_numpy(gaze).to(models.device),
+        guidance_gaze=options.guidance_gaze,
+        liberty=torch.from_numpy(liberty()).to(models.device),
+        settling=torch.from_numpy(settling()).to(models.device),
+        known=lips,
+    )
+    bf16, done = fast_bf16(models.device), 0
+    autocast = partial(torch.autocast, models.device.type, torch.bfloat16, enabled=bf16)
+    for window in each_within(autocast, drawn):
+        motion = (window.cpu() * models.motion_spread).numpy()
+        motion[:, N_HEAD_POSE + MOUTH_OPEN] *= opening[done : done + len(motion)]
+        yield Motion(motion[:, :N_HEAD_POSE], motion[:, N_HEAD_POSE:])
+        done += len(motion)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Callable, Iterable, Iterator, TypeVar
+from typing import Any, Callable, ContextManager, Iterable, Iterator, TypeVar
 
 import torch
 from threadpoolctl import threadpool_limits
@@ -53,3 +53,16 @@ def on_one_core() -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(n_before)
+
+
+def each_within(
+    context: Callable[[], ContextManager[Any]], items: Iterator[Item]
+) -> Iterator[Item]:
+    """The same items, each made within a context that does not hold between them."""
+    while True:
+        with context():
+            try:
+                item = next(items)
+            except StopIteration:
+                return
+        yield item

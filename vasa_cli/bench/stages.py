@@ -186,7 +186,7 @@ def _of_the_frames(
     yield stage("to pixels", finish, [(frames,)], BATCH)
     yield stage("mark", lambda frame: marked(frame, marks), zip(shown), BATCH)
     yield stage("checksum", lambda frame: hashlib.sha256(frame.data), zip(shown), BATCH)
-    few = list(renderer.draw(portrait, parts[0], placement, marks))
+    few = list(renderer.draw(portrait, parts[:1], placement, marks))
     alone_s, alone_mb = with_added_mb(lambda: limits.encoding_s(few, crf=options.crf), device)
     alone_ms = MS * alone_s
     yield Stage(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
+import gc
 import os
 import signal
 import threading
@@ -110,3 +112,4 @@ def main() -> None:
     """Make a portrait speak: one picture and one sound file in, one video out, offline."""
     keep_freed_memory()
     keep_blas_on_one_core()  # before anything imports NumPy
+    atexit.register(gc.freeze)  # what is left at the end goes with the process, unvisited

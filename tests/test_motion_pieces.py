@@ -10,8 +10,8 @@ import pytest
 
 from tests.test_motion import wave
 from vasa_cli.motion import Motion
-from vasa_cli.motion_edit import part, stacked
-from vasa_cli.motion_pieces import regrouped, resampled, whole
+from vasa_cli.motion_edit import part, stacked, unstacked
+from vasa_cli.motion_pieces import filtered, regrouped, resampled, whole
 
 N_FRAMES = 123
 
@@ -38,6 +38,22 @@ def test_resampled_piece_by_piece_it_is_the_whole_resampled(fps: Fraction, n_fra
 def test_what_is_not_wanted_is_left_out() -> None:
     found = whole(resampled(pieces(moving(), 50), Fraction(25), 60))
     assert np.array_equal(stacked(found), stacked(moving())[:60])
+
+
+def mean_of_seven(motion: Motion) -> Motion:
+    padded = np.pad(stacked(motion), ((3, 3), (0, 0)), mode="edge")
+    return unstacked(np.lib.stride_tricks.sliding_window_view(padded, 7, 0).mean(-1), motion.fps)
+
+
+@pytest.mark.parametrize("n_frames", [1, 2, 7, 50, N_FRAMES])
+def test_filtered_piece_by_piece_it_is_the_whole_filtered(n_frames: int) -> None:
+    found = whole(filtered(pieces(moving(), n_frames), mean_of_seven, 3))
+    np.testing.assert_allclose(stacked(found), stacked(mean_of_seven(moving())), atol=1e-12)
+
+
+def test_what_is_filtered_waits_for_no_more_than_may_bear_on_it() -> None:
+    found = filtered(pieces(moving(), 50), mean_of_seven, 3)
+    assert [len(piece) for piece in found] == [47, 50, 23, 3]
 
 
 @pytest.mark.parametrize("size", [1, 9, 50, 200])

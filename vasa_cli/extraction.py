@@ -25,6 +25,7 @@ from vasa_cli.motion import LIDS, MOUTH_OPEN, Motion, from_video, without_gaps
 from vasa_cli.motion_edit import stacked, unstacked
 from vasa_cli.motion_file import Recording, file_sha256
 from vasa_cli.smoothing import smooth
+from vasa_cli.steadying import steady_head
 from vasa_cli.track import Track, track
 
 SAMPLED_FRAMES = 60  # of a shot, from which person and place are read
@@ -100,7 +101,10 @@ def extract(
         name=film.path.name,
         tell=lambda done: tell(done, max(done, total)),
     )
-    shots = [read_shot(seen, frames_of, reader, strength=strength) for frames_of in seen.shots]
+    shots = [
+        read_shot(seen, frames_of, reader, fps=float(film.fps), strength=strength)
+        for frames_of in seen.shots
+    ]
     recording = _recorded(film, seen, shots, basis)
     return Performance(
         film, seen, shots, recording, film.warnings + _warnings(film, seen, frames.complaint)
@@ -142,7 +146,9 @@ def tracking_side(film: Film, reader: FaceReader) -> int:
     return min(longest, 3 * LEAST_SIDE_PX)
 
 
-def read_shot(seen: Track, frames: slice, reader: FaceReader, *, strength: float) -> Shot | None:
+def read_shot(
+    seen: Track, frames: slice, reader: FaceReader, *, fps: float, strength: float
+) -> Shot | None:
     """What one face does in one shot; None where it is not seen."""
     points, fresh = seen.points[frames], seen.fresh[frames]
     known = np.flatnonzero(fresh)
@@ -159,12 +165,13 @@ def read_shot(seen: Track, frames: slice, reader: FaceReader, *, strength: float
         )
     dynamics[known] = shut_lips(dynamics[known], reader.geometry)
     whole = without_gaps(Motion(head_pose, dynamics), fresh)
+    head_pose = steady_head(whole.head_pose, whole.dynamics, fps, strength=strength)
     rest = np.median(dynamics[known], 0)
     return Shot(
         frames,
         window,
         code.with_motion(head_pose=np.median(head_pose[known], 0), dynamics=rest),
-        smooth(whole.head_pose, strength=strength * HEAD_STRENGTH),
+        smooth(head_pose, strength=strength * HEAD_STRENGTH),
         smooth(whole.dynamics, strength=strength * FACE_STRENGTH),
     )
 

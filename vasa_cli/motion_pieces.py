@@ -6,7 +6,7 @@ Its first frames can be drawn while its last are still sampled.
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Iterable, Iterator
+from typing import Callable, Iterable, Iterator
 
 import numpy as np
 
@@ -32,6 +32,26 @@ def regrouped(pieces: Iterable[Motion], n_frames: int) -> Iterator[Motion]:
             held = [part(held[0], slice(n_frames, None))]
     if held and len(held[0]):
         yield held[0]
+
+
+def filtered(
+    pieces: Iterable[Motion], change: Callable[[Motion], Motion], reach: int
+) -> Iterator[Motion]:
+    """Pieces of what a change makes of the whole, as soon as they are settled.
+
+    Args: change, in which no more than `reach` frames on either side bear on one.
+    """
+    held, before = np.empty((0, 0)), 0  # frames and how many of them were given already
+    piece = None
+    for piece in pieces:
+        held = np.concatenate([held, stacked(piece)]) if len(held) else stacked(piece)
+        settled = len(held) - reach
+        if settled > before:
+            yield part(change(unstacked(held, piece.fps)), slice(before, settled))
+            kept = max(settled - reach, 0)
+            held, before = held[kept:], settled - kept
+    if piece is not None and before < len(held):
+        yield part(change(unstacked(held, piece.fps)), slice(before, None))
 
 
 def resampled(pieces: Iterable[Motion], fps: Fraction, n_frames: int) -> Iterator[Motion]:

@@ -24,7 +24,8 @@ from vasa_cli.motion import (
     rest_in_silence,
     settling,
 )
-from vasa_cli.motion_pieces import whole
+from vasa_cli.motion_pieces import filtered, whole
+from vasa_cli.steadying import reach, steadied
 from vasa_cli.speech import frame_count as feature_count
 from vasa_cli.threads import each_within, on_one_core
 
@@ -69,7 +70,12 @@ def sample_pieces(models: Models, audio: Audio, options: RenderOptions) -> Itera
     The sound is heard when the first is asked for. On one core of a CPU: a second of frames is too
     little to share, and takes as long on two.
     """
-    return each_within(on_one_core, _sampled(models, audio, options))
+    spread, sampled = models.motion_spread.numpy(), ~articulated(models.ear.trust)
+    return filtered(
+        each_within(on_one_core, _sampled(models, audio, options)),
+        lambda motion: steadied(motion, spread, sampled),
+        reach(MOTION_FPS),
+    )
 
 
 @torch.inference_mode()

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from vasa_cli.geometry import Geometry
 from vasa_cli.loading import load_geometry
 from vasa_cli.models import fields
-from vasa_cli.models.blocks import DoublingConv, double, turned
+from vasa_cli.models.blocks import DoublingConv, Residual, UNet, conv, double, turned
 from vasa_cli.models.decoder import Decoder
 from vasa_cli.models.moved import MotionField, sample_moved, sample_whole
 from vasa_cli.weights import find_weights_dir
@@ -43,6 +43,12 @@ def test_distances_to_a_square_are_known() -> None:
     expected = torch.where(outside > 0, outside, beyond.amax(-1))
     assert torch.allclose(found, expected, atol=1e-5)
     assert found[10, 10] == pytest.approx(-0.5) and found[10, 20] == pytest.approx(10 / 10.5 - 0.5)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (7, 6), (6, 9), (2, 2)])
+def test_halving_is_the_mean_of_two_by_two(size: tuple[int, int]) -> None:
+    image = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(fields.halved(image), F.avg_pool2d(image, 2), atol=1e-6)
 
 
 def polygon_distance(polygon: Tensor, grid: Tensor) -> Tensor:
@@ -303,3 +309,56 @@ def test_a_grey_photo_stays_grey_and_a_coloured_one_may_change(
         assert part.change.abs().mean() > 1e-3
         chroma = (part.change - part.change.mean(1, keepdim=True)).abs().max()
         assert (chroma > 1e-3) == coloured
+
+
+@pytest.mark.parametrize("part", ["mouth", "eyes"])
+def test_a_part_that_is_drawn_alone_is_as_with_the_other(geometry: Geometry, part: str) -> None:
+    torch.manual_seed(0)
+    decoder, photo = Decoder(width=8).eval(), picture(128)
+    for module in (decoder.mouth, decoder.eye):
+        torch.nn.init.normal_(module.leave.weight, std=0.2)
+    source, points = face_points(geometry), face_points(geometry, yaw_deg=5)
+    with torch.no_grad():
+        both, alone, neither = (
+            decoder.compose(decoder.look(photo, source, parts=parts), points)
+            for parts in (("mouth", "eyes"), (part,), ())
+        )
+    drawn = (alone - neither).abs().amax((0, 1)) > 1e-6
+    missing = (both - alone).abs().amax((0, 1)) > 1e-6
+    assert drawn.any() and missing.any()
+    apart = drawn & ~missing  # where the other part's square does not reach
+    assert apart.sum() > 0.5 * drawn.sum()
+    rows = torch.arange(128)[:, None].expand(128, 128).float()
+    lower = rows[drawn].mean() > rows[missing].mean()
+    assert lower == (part == "mouth")
+
+
+@pytest.mark.parametrize("widths", [(4,), (4, 8), (4, 8, 16), (4, 8, 16, 32)])
+def test_a_unet_of_any_depth_starts_at_zero_and_sees_photo_and_frame(
+    widths: tuple[int, ...],
+) -> None:
+    torch.manual_seed(0)
+    network = UNet(3, 5, 2, widths, middle=Residual(widths[-1]))
+    photo, x = torch.randn(2, 3, 16, 24), torch.randn(2, 5, 16, 24)
+    entered = network.enter_photo(photo)
+    assert (network(x, entered) == 0).all()
+    torch.nn.init.ones_(network.leave.weight)
+    made = network(x, entered)
+    assert made.shape == (2, 2, 16, 24)
+    for other in (network(x + 1, entered), network(x, entered + 1)):
+        assert (other - made).abs().amax((1, 2, 3)).min() > 1e-3
+
+
+def test_far_places_meet_at_the_smallest_size_of_a_unet() -> None:
+    """A change in one corner is seen as far off as its depth lets it."""
+    torch.manual_seed(0)
+    reached = []
+    for widths in ((4, 8), (4, 8, 16)):
+        network = UNet(1, 1, 1, widths, middle=conv(widths[-1], widths[-1]))
+        torch.nn.init.normal_(network.leave.weight)
+        x = torch.zeros(1, 1, 64, 64)
+        entered = network.enter_photo(x)
+        before = network(x, entered)
+        x[..., 0, 0] = 1.0
+        reached.append(int((network(x, entered) - before).abs().amax((0, 1, 2)).nonzero().max()))
+    assert 4 < reached[0] < reached[1] < 63

@@ -67,10 +67,11 @@ class Residual(nn.Module):
 
 
 class UNet(nn.Module):
-    """A three-level U-Net (B, in_channels, H, W) to (B, out_channels, H, W); starts at zero.
+    """A U-Net (B, in_channels, H, W) to (B, out_channels, H, W), at half the size for each further
+    width; starts at zero.
 
     n_photo more channels are the photo's and the same in all frames: what the first layer makes of
-    them is found once, by `enter_photo`. H and W are multiples of 4.
+    them is found once, by `enter_photo`. H and W can be halved so often.
     """
 
     def __init__(
@@ -78,28 +79,31 @@ class UNet(nn.Module):
         n_photo: int,
         in_channels: int,
         out_channels: int,
-        widths: tuple[int, int, int],
+        widths: tuple[int, ...],
         *,
-        n_residual: int,
+        middle: nn.Module,
     ) -> None:
+        """Args: middle, what is done at the smallest size: (B, widths[-1], h, w) to the same."""
         super().__init__()
-        a, b, c = widths
-        self.enter_photo = nn.Conv2d(n_photo, a, 3, 1, 1, bias=False)
-        self.enter = nn.Conv2d(in_channels, a, 3, 1, 1)
-        self.down1, self.down2 = conv(a, b, stride=2), conv(b, c, stride=2)
-        self.middle = nn.Sequential(*[Residual(c) for _ in range(n_residual)])
-        self.up1, self.join1 = DoublingConv(c, b), conv(2 * b, b)
-        self.up0, self.join0 = DoublingConv(b, a), conv(2 * a, a)
-        self.leave = nn.Conv2d(a, out_channels, 3, 1, 1)
+        self.enter_photo = nn.Conv2d(n_photo, widths[0], 3, 1, 1, bias=False)
+        self.enter = nn.Conv2d(in_channels, widths[0], 3, 1, 1)
+        steps = list(zip(widths, widths[1:]))
+        self.downs = nn.ModuleList(conv(a, b, stride=2) for a, b in steps)
+        self.middle = middle
+        self.ups = nn.ModuleList(DoublingConv(b, a) for a, b in steps)
+        self.joins = nn.ModuleList(conv(2 * a, a) for a, _ in steps)
+        self.leave = nn.Conv2d(widths[0], out_channels, 3, 1, 1)
         start_at_zero(self.leave)
 
     def forward(self, x: Tensor, entered: Tensor) -> Tensor:
         """Args: entered (B, widths[0], H, W), from `enter_photo`."""
-        fine = F.leaky_relu(self.enter(x) + entered, 0.2)
-        coarse = self.down1(fine)
-        deep = self.middle(self.down2(coarse))
-        coarse = self.join1(torch.cat([self.up1(deep), coarse], 1))
-        return self.leave(self.join0(torch.cat([self.up0(coarse), fine], 1)))
+        seen = [F.leaky_relu(self.enter(x) + entered, 0.2)]
+        for down in self.downs:
+            seen.append(down(seen[-1]))
+        made = self.middle(seen.pop())
+        for up, join in zip(reversed(self.ups), reversed(self.joins)):
+            made = join(torch.cat([up(made), seen.pop()], 1))
+        return self.leave(made)
 
 
 def start_at_zero(layer: nn.Module) -> None:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vasa_cli.models import fields, layers
-from vasa_cli.models.blocks import DoublingConv, UNet, turned
+from vasa_cli.models.blocks import DoublingConv, Residual, UNet, conv, turned
 from vasa_cli.models.moved import MotionField, each_whole
 from vasa_cli.models.painting import (
     EYE_SIDE,
@@ -31,7 +31,7 @@ from vasa_cli.models.painting import (
     eye_shape,
     lay_eye,
     lay_mouth,
-    mouth_shape,
+    own_mouth,
     own_part,
     paint,
     soft_window,
@@ -44,7 +44,7 @@ COARSE_SIDE = 32  # cells of the landmark flows and distance maps it is made fro
 SIGMAS = (0.18, 0.05)  # widths of the soft-landmark flows
 N_FLOWS = 2 + len(SIGMAS)
 RESIDUAL_FLOW_SCALE, FLOW_INPUT_SCALE = 0.1, 4.0
-MOUTH_RESIDUAL = 2
+LOCAL_PARTS = ("mouth", "eyes")  # that are drawn over what the motion field moves
 # How evenly lids, irises and head move in frames of which the eyes' generator is not asked
 EYES_EVEN, HEAD_EVEN = Evenness(bend=0.006, step=0.02), Evenness(bend=0.03, step=0.1)
 
@@ -54,8 +54,8 @@ class Entered:
     """What each network's first layer makes of the photo, (B, w, s, s)."""
 
     motion: Tensor
-    mouth: Tensor
-    eyes: tuple[Tensor, Tensor]
+    mouths: tuple[Tensor, ...]
+    eyes: tuple[Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,14 @@ class Appearance:
     photo: Tensor  # (B, 3, S, S)
     points: Tensor  # (B, 478, 3)
     small: Tensor  # (B, 3, 64, 64)
-    mouth: Own
-    eyes: tuple[Own, Own]  # left and right as the viewer sees them
+    mouths: tuple[Own, ...]  # one, or none where mouths are not drawn
+    eyes: tuple[Own, ...]  # left and right as the viewer sees them, or none
     entered: Entered
+
+    @property
+    def mouth(self) -> Own:
+        """The mouth of a photo that was looked at with it."""
+        return self.mouths[0]
 
     def expand(self, n_frames: int) -> Appearance:
         """The same photo for a batch of frames, without copying it."""
@@ -100,12 +105,13 @@ class Decoder(nn.Module):
             3 + n_outlines,
             3 * (N_FLOWS - 1) + 2 * (N_FLOWS - 1) + len(SIGMAS) + n_outlines,
             N_FLOWS + 2 + 4,
-            (w, 2 * w, 4 * w),
-            n_residual=3,
+            (w, 2 * w),
+            middle=conv(2 * w, 2 * w),
         )
         n_own = 12 + layers.N_MAPS
-        self.mouth = UNet(n_own, n_own + 4, 12, (w, 2 * w, 4 * w), n_residual=MOUTH_RESIDUAL)
-        self.eye = UNet(n_own + 1, n_own + 2, 12, (3 * w // 4, 3 * w // 2, 3 * w), n_residual=2)
+        self.mouth = UNet(n_own, n_own + 4, 12, (w, 2 * w, 4 * w), middle=Residual(4 * w))
+        w = 3 * w // 4
+        self.eye = UNet(n_own + 1, n_own + 2, 12, (w, 2 * w, 4 * w), middle=Residual(4 * w))
         self.register_buffer("mouth_window", soft_window(MOUTH_SIDE), persistent=False)
         self.register_buffer("eye_window", soft_window(EYE_SIDE), persistent=False)
 
@@ -129,29 +135,27 @@ class Decoder(nn.Module):
                 if isinstance(layer, DoublingConv):
                     layer.hold()
 
-    def look(self, photo: Tensor, points: Tensor) -> Appearance:
-        """Encode the photo (B, 3, S, S) and its points (B, 478, 3) once."""
+    def look(
+        self, photo: Tensor, points: Tensor, *, parts: tuple[str, ...] = LOCAL_PARTS
+    ) -> Appearance:
+        """Encode the photo (B, 3, S, S) and its points (B, 478, 3) once.
+
+        Args: parts, those of LOCAL_PARTS that will be drawn; the others go as the field moves them.
+        """
         side = photo.shape[-1]
         small = F.interpolate(
             photo, size=(FIELD_SIDE, FIELD_SIDE), mode="area" if side >= FIELD_SIDE else "bilinear"
         )
-        shape = mouth_shape(points)
-        nose, chin = (
-            shape.patch.to_square(points[:, index, :2]).mean(1)
-            for index in (layers.NOSE, layers.CHIN)
-        )
-        mouth = own_part(photo, shape, MOUTH_SIDE, (nose, chin))
-        left, right = (own_part(photo, eye_shape(points, eye), EYE_SIDE) for eye in EYES)
+        mouths = (own_mouth(photo, points),) if "mouth" in parts else ()
+        sides = EYES if "eyes" in parts else ()
+        eyes = tuple(own_part(photo, eye_shape(points, eye), EYE_SIDE) for eye in sides)
         outlines = double(fields.outline_maps(points, COARSE_SIDE))
         entered = Entered(
             self._run(self.motion.enter_photo, torch.cat([small, outlines], 1)),
-            self._run(self.mouth.enter_photo, mouth.picture),
-            (
-                self._run(self.eye.enter_photo, left.picture),
-                self._run(self.eye.enter_photo, right.picture),
-            ),
+            tuple(self._run(self.mouth.enter_photo, own.picture) for own in mouths),
+            tuple(self._run(self.eye.enter_photo, own.picture) for own in eyes),
         )
-        return Appearance(photo, points, small, mouth, (left, right), entered)
+        return Appearance(photo, points, small, mouths, eyes, entered)
 
     def move(self, seen: Appearance, points: Tensor) -> MotionField:
         """The motion field of frames with the given points (B, 478, 3)."""
@@ -172,7 +176,7 @@ class Decoder(nn.Module):
         """The mouths of frames with the given points (B, 478, 3)."""
         with torch.no_grad():
             laid = lay_mouth(seen.photo, seen.mouth, seen.points, points, field)
-        change = self._run(self.mouth, torch.cat(laid.given, 1), seen.entered.mouth).float()
+        change = self._run(self.mouth, torch.cat(laid.given, 1), *seen.entered.mouths).float()
         return paint(laid, change, self.mouth_window)
 
     def paint_eyes(
@@ -195,18 +199,9 @@ class Decoder(nn.Module):
         )
         return left, right
 
-    def compose(
-        self,
-        seen: Appearance,
-        points: Tensor,
-        *,
-        zoom: Zoom | None = None,
-        log_zoom: Tensor | None = None,
-        in_a_row: bool = False,
-    ) -> Tensor:
-        """Finished frames (B, 3, S, S), the photo's own size: `compose_each`, together."""
-        each = self.compose_each(seen, points, zoom=zoom, log_zoom=log_zoom, in_a_row=in_a_row)
-        return torch.cat(list(each))
+    def compose(self, seen: Appearance, points: Tensor, **how: Any) -> Tensor:
+        """Finished frames (B, 3, S, S), the photo's own size: those of `compose_each`, together."""
+        return torch.cat(list(self.compose_each(seen, points, **how)))
 
     def compose_each(
         self,
@@ -230,8 +225,11 @@ class Decoder(nn.Module):
         else:
             rest = beyond_free(log_zoom)
             field = zoom.field(self.move(seen, zoom.undo(points, rest)), rest)
-        eyes = self.paint_eyes(seen, points, field, in_a_row=in_a_row)
-        painted = (*eyes, self.paint_mouth(seen, points, field))
+        painted: list[Painted] = []
+        if seen.eyes:
+            painted += self.paint_eyes(seen, points, field, in_a_row=in_a_row)
+        if seen.mouths:
+            painted.append(self.paint_mouth(seen, points, field))
         seats = [part.patch.seats(seen.photo.shape[-1]) for part in painted]
         for k, frame in enumerate(each_whole(seen.photo, field)):
             one = slice(k, k + 1)

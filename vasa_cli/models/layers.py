@@ -18,7 +18,7 @@ from torch import Tensor
 from vasa_cli.models import fields
 from vasa_cli.models.fields import Patch
 
-FLOW_SIDE = 64  # cells at which skin is carried
+FLOW_SIDE = 32  # cells at which skin is carried; 64 are 65 dB from it
 # widths of the kernels that carry skin, in half sides, and their weights
 KERNELS = ((0.06, 1.0), (0.15, 0.02), (0.4, 1e-4))
 EDGE = 1 / 128  # softness of an opening's edge

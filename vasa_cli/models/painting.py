@@ -138,6 +138,15 @@ def own_part(photo: Tensor, shape: Shape, side: int, places: tuple[Tensor, ...] 
     return Own(shape, view, inside, behind, colour, (row,), (behind_it,))
 
 
+def own_mouth(photo: Tensor, points: Tensor) -> Own:
+    """What photos (B, 3, S, S) with points (B, 478, 3) show of a mouth."""
+    shape = mouth_shape(points)
+    nose, chin = (
+        shape.patch.to_square(points[:, index, :2]).mean(1) for index in (layers.NOSE, layers.CHIN)
+    )
+    return own_part(photo, shape, MOUTH_SIDE, (nose, chin))
+
+
 def colour_share(picture: Tensor) -> Tensor:
     """0 of grey pictures (B, 3, h, w), 1 of those with colour: (B, 1, 1, 1)."""
     chroma = (picture - picture.mean(1, keepdim=True)).abs().mean((1, 2, 3), keepdim=True)

@@ -145,7 +145,7 @@ def plan_dubbing(
         for k, frame in zip(here.tolist(), within.tolist()):
             if share[k] > 0:
                 squares[k] = square_of(shot, frame)
-    return Plan(numbers, share, targets, squares, lower_face_mask)
+    return Plan(numbers, share, targets, squares, lower_face_mask, parts=("mouth",))
 
 
 def spoken_points(

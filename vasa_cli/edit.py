@@ -20,6 +20,7 @@ from vasa_cli.film import open_film
 from vasa_cli.gaze import GAZE
 from vasa_cli.geometry import N_DYNAMICS, N_HEAD_POSE, Geometry
 from vasa_cli.marked_video import Making, write_marked
+from vasa_cli.models.decoder import LOCAL_PARTS
 from vasa_cli.motion import LIDS, resting_dynamics
 from vasa_cli.pipeline import Renderer
 from vasa_cli.refilm import Neighbour, Plan, draw, faded, square_of
@@ -154,11 +155,11 @@ def plan_edits(
                 f" 0-{n_frames - 1}"
             )
         missing |= fill_gap(performed, first, last, edits.fill, targets)
-    mask = face_mask if edits.emotion else eyes_mask
+    mask, parts = (face_mask, LOCAL_PARTS) if edits.emotion else (eyes_mask, ("eyes",))
     if edits.steady:
-        mask = _whole_head
+        mask, parts = _whole_head, LOCAL_PARTS
     share = faded(~seen.found)
-    plan = Plan(np.arange(n_frames), share, targets, squares, mask, missing, lent)
+    plan = Plan(np.arange(n_frames), share, targets, squares, mask, missing, lent, parts)
     return plan, tuple(dict.fromkeys(warnings))
 
 

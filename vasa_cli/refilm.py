@@ -14,6 +14,7 @@ from vasa_cli import repaint
 from vasa_cli.extraction import Shot
 from vasa_cli.film import Film
 from vasa_cli.marked_video import Mark, even_part
+from vasa_cli.models.decoder import LOCAL_PARTS
 from vasa_cli.pipeline import Renderer, marked
 from vasa_cli.repaint import Square
 from vasa_cli.threads import in_order
@@ -44,6 +45,7 @@ class Plan:
     missing: Mapping[int, tuple[Neighbour, ...]] = field(default_factory=dict)
     # by the number of a new frame, the old one whose face is drawn in it instead of its own
     lent: Mapping[int, int] = field(default_factory=dict)
+    parts: tuple[str, ...] = LOCAL_PARTS  # of the face that the mask lets be seen
 
 
 def square_of(shot: Shot, frame: int) -> Square:
@@ -117,6 +119,7 @@ def drawn(
             squares,
             seen.points[[plan.lent.get(k, number) for k, number in zip(frames, own)]],
             plan.targets[frames],
+            parts=plan.parts,
         )
         for k, square, new, source in zip(frames, squares, made, seen.points[own]):
             mask = plan.mask(square, source, plan.targets[k]) * plan.share[k]
@@ -149,4 +152,5 @@ def rebuilt(
         np.stack([target] * len(faces)),
     )
     mixed = sum(new.astype(np.float32) * (n.share / total) for (n, _), new in zip(faces, made))
-    return repaint.blend(frame, np.asarray(mixed), repaint.head_mask(square), square)
+    head = np.rint(mixed).astype(np.uint8)
+    return repaint.blend(frame, head, repaint.head_mask(square), square)

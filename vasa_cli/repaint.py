@@ -14,7 +14,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFilter
 
 from vasa_cli.face import Window, cut_square, to_pixels, to_tensor
-from vasa_cli.models.decoder import Decoder
+from vasa_cli.models.decoder import LOCAL_PARTS, Decoder
 from vasa_cli.models.fields import EYE_OUTLINES
 from vasa_cli.placement import soft_edge
 
@@ -74,11 +74,13 @@ def draw(
     squares: list[Square],
     sources: np.ndarray,
     targets: np.ndarray,
+    *,
+    parts: tuple[str, ...] = LOCAL_PARTS,
 ) -> list[np.ndarray]:
-    """What each square of frames (H, W, 3) shows once its face has moved: (shown, shown, 3) uint8.
+    """What each square of frames (H, W, 3) shows once its face has moved: (side, side, 3) uint8.
 
     Args: squares, all of one `side`; sources and targets (B, 478, 3), points read and points wanted
-        in pixels of the picture.
+        in pixels of the picture; parts, those of the face that will be seen.
     """
     side = squares[0].side
     photos = np.stack([cut_square(im, sq.window, side) for im, sq in zip(images, squares)])
@@ -90,35 +92,47 @@ def draw(
         .to(device)
         for points in (sources, targets)
     )
-    pixels = to_pixels(decoder.compose(decoder.look(to_tensor(photos, device), here), there))
-    found = []
-    for square, shown in zip(pixels, (s.shown for s in squares)):
-        if shown != side:
-            size = (shown, shown)
-            square = np.asarray(Image.fromarray(square).resize(size, Image.Resampling.LANCZOS))
-        found.append(square)
-    return found
+    seen = decoder.look(to_tensor(photos, device), here, parts=parts)
+    return list(to_pixels(decoder.compose(seen, there)))
 
 
 def blend(image: np.ndarray, drawn: np.ndarray, mask: np.ndarray, square: Square) -> np.ndarray:
-    """A copy of a frame (H, W, 3), what was drawn (s, s, 3) blended in by a mask (s, s) 0 to 1.
+    """A copy of a frame (H, W, 3), what was drawn (side, side, 3) uint8 blended in.
 
-    Where the mask is 0 no bit changes.
+    Where the mask (shown, shown), 0 to 1, is 0 no bit changes, and nothing is computed outside the
+    box around the rest.
     """
-    height, width = image.shape[:2]
-    rows = slice(max(0, square.top), min(height, square.top + square.shown))
-    columns = slice(max(0, square.left), min(width, square.left + square.shown))
-    if rows.start >= rows.stop or columns.start >= columns.stop:
-        return image.copy()
-    inside = (
-        slice(rows.start - square.top, rows.stop - square.top),
-        slice(columns.start - square.left, columns.stop - square.left),
-    )
     result = image.copy()
-    behind = image[rows, columns].astype(np.float32)
-    share = mask[inside][..., None]
-    result[rows, columns] = np.rint(behind + (drawn[inside] - behind) * share).astype(np.uint8)
+    rows = _meeting(mask.max(1), square.top, image.shape[0])
+    columns = _meeting(mask.max(0), square.left, image.shape[1])
+    if rows.start >= rows.stop or columns.start >= columns.stop:
+        return result
+    here = (
+        slice(rows.start + square.top, rows.stop + square.top),
+        slice(columns.start + square.left, columns.stop + square.left),
+    )
+    new = _part(drawn, rows, columns, square.shown)
+    behind = image[here].astype(np.float32)
+    share = mask[rows, columns, None]
+    result[here] = np.rint(behind + (new - behind) * share).astype(np.uint8)
     return result
+
+
+def _meeting(share: np.ndarray, start: int, size: int) -> slice:
+    """From the first to the last of a square's lines that are seen and lie in a picture's size."""
+    lines = np.flatnonzero(share > 0)
+    lines = lines[(lines + start >= 0) & (lines + start < size)]
+    return slice(int(lines[0]), int(lines[-1]) + 1) if len(lines) else slice(0, 0)
+
+
+def _part(drawn: np.ndarray, rows: slice, columns: slice, shown: int) -> np.ndarray:
+    """Some rows and columns of a drawing (side, side, 3) as it is shown."""
+    scale = len(drawn) / shown
+    if scale == 1:
+        return drawn[rows, columns]
+    box = tuple(k * scale for k in (columns.start, rows.start, columns.stop, rows.stop))
+    size = (columns.stop - columns.start, rows.stop - rows.start)
+    return np.asarray(Image.fromarray(drawn).resize(size, Image.Resampling.LANCZOS, box=box))
 
 
 def lower_face_mask(square: Square, *points: np.ndarray) -> np.ndarray:

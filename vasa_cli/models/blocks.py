@@ -67,11 +67,11 @@ class Residual(nn.Module):
 
 
 class UNet(nn.Module):
-    """A U-Net (B, in_channels, H, W) to (B, out_channels, H, W), at half the size for each further
-    width; starts at zero.
+    """A U-Net (B, in_channels, H, W) to (B, out_channels, H, W); starts at zero.
 
-    n_photo more channels are the photo's and the same in all frames: what the first layer makes of
-    them is found once, by `enter_photo`. H and W can be halved so often.
+    It has a level for each of its widths, every one at half the size of the one before, so that H
+    and W must be halved as often. n_photo more channels are the photo's and the same in all frames:
+    what the first layer makes of them is found once, by `enter_photo`.
     """
 
     def __init__(

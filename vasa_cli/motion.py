@@ -24,7 +24,7 @@ LIDS = (EXPLICIT.index("lid_right"), EXPLICIT.index("lid_left"))
 # the real one at 0.35, with noise withheld at 0.44.
 FREE = EXPLICIT[:4] + ("brow_height",)
 FACE_LIBERTY = 0.2
-# At 1.0 the head turns by 0.13 degrees a frame, at 1.65 by 0.22, people's by 0.12 (median) to 0.25
+# At 1.5 the head turns by 0.20 degrees a frame, at 1.65 by 0.22, people's by 0.12 (median) to 0.25
 # (mean) once what their labels tremble by is taken away. At 1.8 it wanders the more the longer it
 # talks. A livelier style than any that was filmed would do too, but blinks twice as often.
 HEAD_LIBERTY = 1.65

@@ -239,7 +239,7 @@ def test_a_step_between_windows_is_spread_over_the_frames_it_is_given() -> None:
         assert torch.equal(whole[CONTEXT + frames :, column], torch.ones(WINDOW - frames))
 
 
-def test_windows_are_joined_from_the_second_on() -> None:
+def test_windows_are_joined_to_the_past_and_the_first_to_rest() -> None:
     turning = Made(lambda noisy, past, heard: 1 - past.mean(1, keepdim=True).expand_as(noisy))
 
     def sampled(settling: Tensor | None) -> Tensor:
@@ -256,8 +256,11 @@ def test_windows_are_joined_from_the_second_on() -> None:
         )
 
     apart, met = sampled(None), sampled(torch.full((DIM,), 10.0))
+    assert torch.allclose(apart[:WINDOW], torch.ones(WINDOW, DIM), atol=1e-5)
     assert apart[WINDOW] == pytest.approx(torch.zeros(DIM), abs=1e-5)
-    assert torch.allclose(met[: WINDOW + 1], torch.ones(WINDOW + 1, DIM), atol=1e-5)
+    assert met[0] == pytest.approx(torch.zeros(DIM), abs=1e-5)
+    assert torch.all(met[:11].diff(dim=0) >= 0)
+    assert torch.allclose(met[10 : WINDOW + 1], torch.ones(WINDOW - 9, DIM), atol=1e-5)
     assert torch.allclose(met[WINDOW + 10 :], apart[WINDOW + 10 :], atol=1e-5)
 
 

@@ -172,7 +172,7 @@ def sample_windows(
     """Motion (n, motion_dim) for speech features, window after window, n_frames in all.
 
     The noise comes from a CPU generator, so one seed gives one motion on every device. The past of
-    the first window is rest (zeros).
+    the first window is rest (zeros), from which it sets out.
 
     Args: speech (T, F) at two a frame, its end repeated where it is short; style (1, S); gaze
         (n_frames, N_GAZE) where one is asked; liberty (motion_dim,) scales the noise of each
@@ -206,7 +206,7 @@ def sample_windows(
             guidance_gaze=guidance_gaze,
             known=decided,
         )
-        if settling is not None and k > 0:  # before the first window nothing was seen
+        if settling is not None:
             met = joined(past, window, settling)
             window = met if known is None else torch.where(known.columns, window, met)
         past = window[:, -CONTEXT:]

@@ -34,7 +34,7 @@ from vasa_cli.training.pairs import Pair, PairSampler
 WHOLE_SIDE = 160  # pixels at which the moved photo as a whole is compared
 PARTS = ("motion", "mouth", "eye")
 LOSS_WEIGHTS = {"whole": 2.0, "mouth": 1.5, "left": 0.5, "right": 0.5}
-PERCEPTUAL = {"mouth": 0.7, "left": 0.6, "right": 0.6}
+PERCEPTUAL = {"whole": 0.5, "mouth": 0.7, "left": 0.6, "right": 0.6}
 OPEN_WEIGHT = 3.0  # of what opens, besides 1 for all pixels
 GAN_WEIGHT, MATCHING_WEIGHT = 0.1, 0.4
 DETAIL_GAIN = 6.0  # of what the critic sees of fine detail
@@ -140,8 +140,13 @@ def crop_loss(crop: Crop, judge: FaceFeatures | None, *, perceptual: float) -> T
     return loss + perceptual * (distance * whole_valid.flatten()).mean()
 
 
-def whole_loss(seen: Appearance, pair: Pair, field: MotionField) -> Tensor:
-    """L1 and Laplacian of the moved photo, the face counting most; bending flows cost."""
+def whole_loss(
+    seen: Appearance, pair: Pair, field: MotionField, judge: FaceFeatures | None
+) -> Tensor:
+    """L1, Laplacian and perceptual distance of the moved photo; bending flows cost.
+
+    The face counts most. Without the distance, what is uncertain is blurred: hair most of all.
+    """
     side = (WHOLE_SIDE, WHOLE_SIDE)
     grid = fields.pixel_grid(WHOLE_SIDE, pair.photo.device).expand(len(pair.photo), -1, -1, -1)
     moved = sample_moved(seen.photo, field, grid)
@@ -154,7 +159,14 @@ def whole_loss(seen: Appearance, pair: Pair, field: MotionField) -> Tensor:
     loss = loss + masked_mean((laplacian(moved) - laplacian(truth)).abs(), weight)
     across = (field.flow[..., 1:] - field.flow[..., :-1]).abs().mean()
     bend = across + (field.flow[..., 1:, :] - field.flow[..., :-1, :]).abs().mean()
-    return loss + 0.05 * bend + 0.005 * field.hidden.mean()
+    loss = loss + 0.05 * bend + 0.005 * field.hidden.mean()
+    if judge is None:
+        return loss
+    seen_by_camera = F.interpolate(pair.valid, size=side, mode="area")
+    shown = truth + (moved - truth) * seen_by_camera
+    with torch.autocast(moved.device.type, torch.bfloat16):
+        distance = judge.distance(channels_last(shown), channels_last(truth))
+    return loss + PERCEPTUAL["whole"] * distance.mean()
 
 
 def opinion(score: Tensor, maps: Tensor) -> Tensor:
@@ -224,7 +236,7 @@ def step(
     with torch.set_grad_enabled("motion" in parts):
         field = team.decoder.move(seen, pair.points)
         if "motion" in parts:
-            losses["whole"] = whole_loss(seen, pair, field)
+            losses["whole"] = whole_loss(seen, pair, field, judge)
     drawn = draw_crops(team.decoder, seen, pair, field, parts)
     weights = dict(LOSS_WEIGHTS)
     with run.autocast():
@@ -330,7 +342,7 @@ def train(
     drawn_steps = count(run.step)
 
     def draw() -> Pair:
-        if on_pictures(next(drawn_steps)):
+        if on_pictures(next(drawn_steps)) and "mouth" in parts:
             return pictures.draw(max(1, round(batch * PICTURE_BATCH)))
         return clips.draw(batch)
 

@@ -333,6 +333,30 @@ def test_a_part_that_is_drawn_alone_is_as_with_the_other(geometry: Geometry, par
     assert lower == (part == "mouth")
 
 
+@pytest.mark.parametrize("side", [200, 256])
+def test_parts_of_frames_are_as_in_the_whole(geometry: Geometry, side: int) -> None:
+    torch.manual_seed(0)
+    decoder, photo = Decoder(width=8).eval(), picture(side)
+    for module in (decoder.motion, decoder.mouth, decoder.eye):
+        torch.nn.init.normal_(module.leave.weight, std=0.05)
+    source, points = face_points(geometry), face_points(geometry, yaw_deg=5, n=4)
+    middle = side // 2
+    wanted = [
+        (slice(None), slice(None)),
+        (slice(17, middle + 30), slice(middle - 31, side - 5)),  # cuts through both eyes
+        (slice(middle, side), slice(3, 4)),
+        (slice(9, 9), slice(0, 5)),
+    ]
+    with torch.no_grad():
+        seen = decoder.look(photo, source).expand(4)
+        whole = decoder.compose(seen, points)
+        parts = list(decoder.compose_each(seen, points, wanted=wanted))
+    assert (whole - photo).abs().amax() > 0.05
+    for frame, part, (rows, columns) in zip(whole, parts, wanted):
+        assert part.shape == (1, *frame[:, rows, columns].shape)
+        assert torch.allclose(part[0], frame[:, rows, columns], atol=1e-5)
+
+
 @pytest.mark.parametrize("widths", [(4,), (4, 8), (4, 8, 16), (4, 8, 16, 32)])
 def test_a_unet_of_any_depth_starts_at_zero_and_sees_photo_and_frame(
     widths: tuple[int, ...],

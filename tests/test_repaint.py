@@ -6,13 +6,18 @@ from typing import Callable
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from vasa_cli.config import RenderOptions
+from vasa_cli.face_parts import lower_face
 from vasa_cli.geometry import Geometry
 from vasa_cli.loading import load_geometry
+from vasa_cli.pipeline import Renderer
 from vasa_cli.repaint import (
     LARGEST_SIDE,
     Square,
     blend,
+    draw,
     eyes_mask,
     face_mask,
     head_mask,
@@ -95,6 +100,36 @@ def test_squares_lie_on_whole_pixels_and_are_drawn_as_they_are() -> None:
     square = square_around(100.4, 90.6, 60.2)
     assert (square.left, square.top, square.shown, square.side) == (40, 31, 120, 120)
     assert (square.window.x, square.window.y, square.window.half) == (100, 91, 60)
+    assert square_around(400, 400, 330.2).side == 640  # cells of ten pixels
     assert square_around(900, 900, 800).side == LARGEST_SIDE
     assert square_around(900, 900, 10).side == 64
     assert head_mask(square).shape == (120, 120) and not head_mask(square)[0, 0] > 0.01
+
+
+@pytest.mark.parametrize("shown", [128, 320, 96])
+def test_what_no_mask_shows_is_not_drawn_and_is_not_missed(shown: int) -> None:
+    renderer = Renderer(device="cpu")
+    portrait = renderer.read_portrait(
+        find_weights_dir().parent / "examples" / "portrait.jpg", RenderOptions()
+    )
+    height, width = portrait.picture.shape[:2]
+    half = portrait.window.half
+    square = square_around(portrait.window.x, portrait.window.y, half)
+    scale = shown / square.shown
+    image = np.asarray(
+        Image.fromarray(portrait.picture).resize((round(width * scale), round(height * scale)))
+    )
+    square = Square(round(square.left * scale), round(square.top * scale), shown, 128)
+    here = (portrait.points * scale).astype(np.float32)
+    there = here.copy()
+    there[:, 1] += 0.02 * shown * lower_face(renderer.models.geometry)
+    mask = lower_face_mask(square, here, there)
+    told = (renderer.models.decoder, renderer.models.device, [image], [square])
+    (whole,), (part,) = (
+        draw(*told, here[None], there[None], parts=("mouth",), masks=masks)
+        for masks in (None, [mask])
+    )
+    assert (part == 0).all(-1).mean() > 0.4
+    assert np.array_equal(*(blend(image, new, mask, square) for new in (whole, part)))
+    nothing = draw(*told, here[None], there[None], masks=[np.zeros_like(mask)])
+    assert not nothing[0].any()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Iterable, Iterator
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from vasa_cli.device_copies import to_host
 from vasa_cli.geometry import CROP_FACE_HEIGHT, CROP_ORIGIN_Y, LIPS, FaceCode, Geometry, align
 from vasa_cli.models import detector as detector_model
 from vasa_cli.models.blocks import channels_last
@@ -272,13 +274,26 @@ def to_pixels(images: Tensor) -> np.ndarray:
     """(B, 3, H, W) in [-1, 1] to (B, H, W, 3) uint8; on a CPU the images are used up."""
     if images.device.type != "cpu":
         rounded = images.mul(127.5).add_(128).clamp_(0, 255).to(torch.uint8)
-        return rounded.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        return to_host(rounded.permute(0, 2, 3, 1).contiguous())
     pixels = np.empty((len(images), *images.shape[2:], 3), np.uint8)
     for image, picture in zip(pixels, images):  # one by one, which a processor's cache holds
         levels = picture.mul_(127.5).add_(128).clamp_(0, 255).numpy()
         for channel in range(3):
             image[..., channel] = levels[channel]  # rounds down
     return pixels
+
+
+def each_picture(squares: Iterable[Tensor]) -> Iterator[np.ndarray]:
+    """Squares (1, 3, S, S) in [-1, 1] as (S, S, 3) uint8, as `to_pixels` has them.
+
+    Of a GPU they come all at once, for it is to be waited for no more often than it must.
+    """
+    squares = iter(squares)
+    for square in squares:
+        if square.device.type == "cpu":
+            yield to_pixels(square)[0]
+        else:
+            yield from to_pixels(torch.cat([square, *squares]))
 
 
 def cut_square(

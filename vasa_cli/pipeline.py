@@ -25,8 +25,9 @@ from vasa_cli.config import (
     RenderResult,
 )
 from vasa_cli.controls import apply_controls
+from vasa_cli.device_copies import own_stream, to_device
 from vasa_cli.errors import InputError, UsageError
-from vasa_cli.face import Detection, FaceReader, Window, cut_square, to_pixels, to_tensor
+from vasa_cli.face import Detection, FaceReader, Window, cut_square, each_picture, to_tensor
 from vasa_cli.geometry import FaceCode
 from vasa_cli.label import Label
 from vasa_cli.loading import Models, choose_device, load_models
@@ -259,18 +260,20 @@ class Renderer:
 
         @torch.inference_mode()
         def drawn(part: Motion) -> list[np.ndarray]:
-            log_zoom = torch.from_numpy(-part.head_pose[:, 5]).float().to(models.device)
+            log_zoom = -part.head_pose[:, 5]
             points = perform(part, portrait.code, models.geometry)
             points = placement.window.to_crop(portrait.window.from_crop(points))
-            squares = models.decoder.compose_each(
-                seen.expand(len(part)),
-                torch.from_numpy(points).float().to(models.device),
-                zoom=zoom() if beyond_free(log_zoom).any() else None,
-                log_zoom=log_zoom,
-                in_a_row=True,
-            )
-            frames = (placement.finish(to_pixels(square)[0]) for square in squares)
-            return [marked(frame, marks) for frame in frames]
+            zoomed = bool(beyond_free(torch.from_numpy(log_zoom)).any())
+            with own_stream(models.device):
+                squares = models.decoder.compose_each(
+                    seen.expand(len(part)),
+                    to_device(points, models.device),
+                    zoom=zoom() if zoomed else None,
+                    log_zoom=to_device(log_zoom, models.device),
+                    in_a_row=True,
+                )
+                frames = (placement.finish(square) for square in each_picture(squares))
+                return [marked(frame, marks) for frame in frames]
 
         batches = regrouped(pieces, BATCH)
         for frames in in_order(drawn, batches, n_threads=torch.get_num_threads()):

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from vasa_cli import repaint
+from vasa_cli.device_copies import own_stream
 from vasa_cli.extraction import Shot
 from vasa_cli.film import Film
 from vasa_cli.marked_video import Mark, even_part
@@ -78,7 +79,8 @@ def draw(
 
     def finished(batch: list[tuple[int, np.ndarray]]) -> list[np.ndarray]:
         lent = {k: lender(plan.lent[k]) for k, _ in batch if k in plan.lent}
-        made = drawn(renderer, batch, seen, plan, lent)
+        with own_stream(renderer.models.device):
+            made = drawn(renderer, batch, seen, plan, lent)
         return [marked(even_part(frame), marks) for frame in made]
 
     images = enumerate(film.in_order(plan.numbers.tolist()))
@@ -112,6 +114,10 @@ def drawn(
         chosen = [(k, square) for k, square in moved if square.side == side]
         frames, squares = [k for k, _ in chosen], [square for _, square in chosen]
         own = plan.numbers[frames]
+        masks = [
+            plan.mask(square, source, plan.targets[k]) * plan.share[k]
+            for k, square, source in zip(frames, squares, seen.points[own])
+        ]
         made = repaint.draw(
             models.decoder,
             models.device,
@@ -120,9 +126,9 @@ def drawn(
             seen.points[[plan.lent.get(k, number) for k, number in zip(frames, own)]],
             plan.targets[frames],
             parts=plan.parts,
+            masks=masks,
         )
-        for k, square, new, source in zip(frames, squares, made, seen.points[own]):
-            mask = plan.mask(square, source, plan.targets[k]) * plan.share[k]
+        for k, square, new, mask in zip(frames, squares, made, masks):
             images[k] = repaint.blend(images[k], new, mask, square)
     return list(images.values())
 

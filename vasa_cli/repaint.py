@@ -7,19 +7,23 @@ mask the frame keeps its every bit.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Sequence
 
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFilter
 
+from vasa_cli.device_copies import to_device
 from vasa_cli.face import Window, cut_square, to_pixels, to_tensor
-from vasa_cli.models.decoder import LOCAL_PARTS, Decoder
-from vasa_cli.models.fields import EYE_OUTLINES
+from vasa_cli.models.decoder import FIELD_SIDE, LOCAL_PARTS, Decoder
+from vasa_cli.models.fields import EYE_OUTLINES, Part
 from vasa_cli.placement import soft_edge
 
 LARGEST_SIDE = 1024  # pixels at which a face is drawn at most
 SMALLEST_SIDE = 64
+BOX_MARGIN = 4  # pixels around what a mask shows, for what is resized
 MASK_STEP = 4  # pixels of the drawn square for one of a mask
 # Outline of the lower face: jaw from ear to ear, back over the cheeks and under the nose.
 JAW = (
@@ -59,9 +63,12 @@ class Square:
 def square_around(x: float, y: float, half: float) -> Square:
     """The square of whole pixels around a head, drawn pixel for pixel where that is not too many.
 
+    A large one is rounded to the motion field's cells, by which it is drawn faster.
+
     Args: its middle and half side in pixels.
     """
-    shown = max(SMALLEST_SIDE // 2, 2 * round(half))
+    step = FIELD_SIDE if half > 4 * FIELD_SIDE else 2
+    shown = max(SMALLEST_SIDE // 2, step * round(2 * half / step))
     side = min(max(shown, SMALLEST_SIDE), LARGEST_SIDE)
     return Square(round(x - shown / 2), round(y - shown / 2), shown, side)
 
@@ -76,24 +83,49 @@ def draw(
     targets: np.ndarray,
     *,
     parts: tuple[str, ...] = LOCAL_PARTS,
+    masks: Sequence[np.ndarray] | None = None,
 ) -> list[np.ndarray]:
     """What each square of frames (H, W, 3) shows once its face has moved: (side, side, 3) uint8.
 
     Args: squares, all of one `side`; sources and targets (B, 478, 3), points read and points wanted
-        in pixels of the picture; parts, those of the face that will be seen.
+        in pixels of the picture; parts, those of the face that will be seen; masks (shown, shown)
+        outside the box around which nothing need be drawn, and is black.
     """
     side = squares[0].side
     photos = np.stack([cut_square(im, sq.window, side) for im, sq in zip(images, squares)])
     here, there = (
-        torch.from_numpy(
-            np.stack([sq.window.to_crop(p) for sq, p in zip(squares, points.astype(np.float64))])
+        to_device(
+            np.stack([sq.window.to_crop(p) for sq, p in zip(squares, points.astype(np.float64))]),
+            device,
         )
-        .float()
-        .to(device)
         for points in (sources, targets)
     )
     seen = decoder.look(to_tensor(photos, device), here, parts=parts)
-    return list(to_pixels(decoder.compose(seen, there)))
+    if masks is None:
+        return list(to_pixels(decoder.compose(seen, there)))
+    wanted = [_drawn_box(mask, side) for mask in masks]
+    made = []
+    # their sizes differ: on a GPU, too, each is fetched by itself
+    for box, part in zip(wanted, decoder.compose_each(seen, there, wanted=wanted)):
+        whole = np.zeros((side, side, 3), np.uint8)
+        whole[box] = to_pixels(part)[0]
+        made.append(whole)
+    return made
+
+
+def _drawn_box(mask: np.ndarray, side: int) -> Part:
+    """Rows and columns of a drawing that show under a mask (shown, shown), with a margin."""
+    scale = side / len(mask)
+    margin = BOX_MARGIN * max(1.0, scale)
+
+    def lines(share: np.ndarray) -> slice:
+        seen = np.flatnonzero(share > 0)
+        if not len(seen):
+            return slice(0, 0)
+        first, last = seen[0] * scale - margin, (seen[-1] + 1) * scale + margin
+        return slice(max(0, math.floor(first)), min(side, math.ceil(last)))
+
+    return lines(mask.max(1)), lines(mask.max(0))
 
 
 def blend(image: np.ndarray, drawn: np.ndarray, mask: np.ndarray, square: Square) -> np.ndarray:

@@ -13,7 +13,7 @@ network draws both.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields as fields_of, is_dataclass
-from typing import Any, Iterator
+from typing import Any, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from vasa_cli.models import fields, layers
 from vasa_cli.models.blocks import DoublingConv, Residual, UNet, conv, turned
+from vasa_cli.models.fields import WHOLE, Part
 from vasa_cli.models.moved import MotionField, each_whole
 from vasa_cli.models.painting import (
     EYE_SIDE,
@@ -211,6 +212,7 @@ class Decoder(nn.Module):
         zoom: Zoom | None = None,
         log_zoom: Tensor | None = None,
         in_a_row: bool = False,
+        wanted: Sequence[Part] | None = None,
     ) -> Iterator[Tensor]:
         """Finished frames (1, 3, S, S) with the points (B, 478, 3), one by one.
 
@@ -218,7 +220,8 @@ class Decoder(nn.Module):
         more than one takes memory at a time.
 
         Args: log_zoom (B,) how much nearer than in the photo the frames' points are, for a zoom
-            that does what of it is too much for the motion field; in_a_row as for `paint_eyes`.
+            that does what of it is too much for the motion field; in_a_row as for `paint_eyes`;
+            wanted, the rows and columns of each frame that are made, all unless given.
         """
         if zoom is None or log_zoom is None:
             field = self.move(seen, points)
@@ -231,10 +234,10 @@ class Decoder(nn.Module):
         if seen.mouths:
             painted.append(self.paint_mouth(seen, points, field))
         seats = [part.patch.seats(seen.photo.shape[-1]) for part in painted]
-        for k, frame in enumerate(each_whole(seen.photo, field)):
-            one = slice(k, k + 1)
+        for k, frame in enumerate(each_whole(seen.photo, field, wanted)):
+            one, where = slice(k, k + 1), WHOLE if wanted is None else wanted[k]
             for part, there in zip(painted, seats):
-                there[k].put(frame, part.drawn[one], part.change[one])
+                there[k].put(frame, part.drawn[one], part.change[one], part=where)
             yield frame
 
     def forward(self, photo: Tensor, source: Tensor, points: Tensor) -> Tensor:

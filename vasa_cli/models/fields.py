@@ -37,6 +37,8 @@ RIGID = (
     *(151, 9, 8, 127, 356, 234, 454, 109, 338, 67, 297),
 )
 HEAD_RADII = (0.56, 0.72, 0.60)  # of the ellipsoid that stands for the head, in face heights
+Part = tuple[slice, slice]  # rows and columns of a square
+WHOLE: Part = (slice(None), slice(None))
 CELLS_AT_ONCE = 4  # that `enlarged` cuts into pixels in one row of its product
 HEAD_CENTRE_BEHIND_FACE, HEAD_CENTRE_ABOVE_FACE = 0.42, 0.02
 
@@ -106,17 +108,22 @@ def enlarged(maps: Tensor, side: int) -> Tensor:
     return large
 
 
-def enlarged_strips(maps: Tensor, side: int, n_rows: int) -> Iterator[tuple[slice, Tensor]]:
+def enlarged_strips(
+    maps: Tensor, side: int, n_rows: int, part: Part = WHOLE
+) -> Iterator[tuple[slice, Tensor]]:
     """Maps (B, C, h, h) as (B, C, side, side), bilinear, so many rows at a time with their place.
 
     By a whole factor the last step is a matrix product, on CPUs three times faster than PyTorch's
     own: every cell is cut into pixels by the same weights of it and its two neighbours.
+
+    Args: part, rows and columns that are wanted.
     """
     n_cells = maps.shape[-1]
-    strips = [slice(top, min(top + n_rows, side)) for top in range(0, side, n_rows)]
+    down, across = (slice(*lines.indices(side)) for lines in part)
+    strips = [slice(y, min(y + n_rows, down.stop)) for y in range(down.start, down.stop, n_rows)]
     if side % n_cells or n_cells % CELLS_AT_ONCE or maps.device.type != "cpu":
         large = F.interpolate(maps, size=(side, side), mode="bilinear", align_corners=False)
-        yield from ((rows, large[:, :, rows]) for rows in strips)
+        yield from ((rows, large[:, :, rows, across]) for rows in strips)
         return
     padded = F.pad(maps, (1, 1, 0, 0), mode="replicate")
     tall = F.interpolate(padded, size=(side, n_cells + 2), mode="bilinear", align_corners=False)
@@ -124,10 +131,13 @@ def enlarged_strips(maps: Tensor, side: int, n_rows: int) -> Iterator[tuple[slic
     pixel = (torch.arange(CELLS_AT_ONCE * zoom) + 0.5) / zoom + 0.5  # from the run's first cell
     away = (pixel - torch.arange(CELLS_AT_ONCE + 2)[:, None]).abs()
     weights = (1 - away).clamp_min(0)
+    run = CELLS_AT_ONCE * zoom
+    first, last = across.start // run, -(-across.stop // run)
+    here = slice(across.start - first * run, across.stop - first * run)
     for rows in strips:
-        cells = tall[:, :, rows].unfold(3, CELLS_AT_ONCE + 2, CELLS_AT_ONCE)
+        cells = tall[:, :, rows].unfold(3, CELLS_AT_ONCE + 2, CELLS_AT_ONCE)[:, :, :, first:last]
         wide = cells.reshape(-1, CELLS_AT_ONCE + 2) @ weights  # (B C rows runs, pixels of a run)
-        yield rows, wide.view(*maps.shape[:2], -1, side)
+        yield rows, wide.view(*maps.shape[:2], -1, (last - first) * run)[..., here]
 
 
 def face_height(points: Tensor) -> Tensor:
@@ -186,7 +196,7 @@ class Patch:
         low = ((self.affine[:, :, 2] - reach + 1) / 2 * side).floor().long().clamp(0, side - 1)
         high = ((self.affine[:, :, 2] + reach + 1) / 2 * side).ceil().long().clamp(1, side)
         corners = zip(low.tolist(), high.tolist(), inverse.split(1))
-        return [Seat(slice(y0, y1), slice(x0, x1), to) for (x0, y0), (x1, y1), to in corners]
+        return [Seat(slice(y0, y1), slice(x0, x1), to, side) for (x0, y0), (x1, y1), to in corners]
 
     def put(self, frames: Tensor, drawn: Tensor, change: Tensor | None = None) -> None:
         """Lay squares into frames (B, 3, S, S), in place, as `Seat.put` does each."""
@@ -202,16 +212,28 @@ class Seat:
     rows: slice
     columns: slice
     inverse: Tensor
+    side: int  # pixels of the picture
 
-    def put(self, frame: Tensor, drawn: Tensor, change: Tensor | None = None) -> None:
-        """Lay the square into a frame (1, 3, S, S), in place, around it only.
+    def put(
+        self, frame: Tensor, drawn: Tensor, change: Tensor | None = None, *, part: Part = WHOLE
+    ) -> None:
+        """Lay the square into a part (1, 3, h, w) of a frame, in place, around it only.
 
         Args: drawn (1, 4, s, s), the picture and its share in the frame; change (1, 3, t, t) is
             added to the frame then.
         """
-        line = pixel_line(frame.shape[-1], frame.device)
-        grid = spread(self.inverse, line[self.columns], line[self.rows]).permute(0, 2, 3, 1)
-        here = frame[:, :, self.rows, self.columns]
+        kept = [slice(*lines.indices(self.side)) for lines in part]
+        rows, columns = (
+            slice(max(mine.start, its.start), min(mine.stop, its.stop))
+            for mine, its in zip((self.rows, self.columns), kept)
+        )
+        if rows.start >= rows.stop or columns.start >= columns.stop:
+            return
+        line = pixel_line(self.side, frame.device)
+        grid = spread(self.inverse, line[columns], line[rows]).permute(0, 2, 3, 1)
+        top, left = (its.start for its in kept)
+        here = frame[:, :, rows.start - top : rows.stop - top]
+        here = here[..., columns.start - left : columns.stop - left]
         laid = F.grid_sample(drawn, grid, align_corners=False)
         here.lerp_(laid[:, :3], laid[:, 3:])
         if change is not None:

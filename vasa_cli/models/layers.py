@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from vasa_cli.models import fields
-from vasa_cli.models.fields import Patch
+from vasa_cli.models.fields import WHOLE, Part, Patch
 
 FLOW_SIDE = 32  # cells at which skin is carried; 64 are 65 dB from it
 # widths of the kernels that carry skin, in half sides, and their weights
@@ -105,8 +105,6 @@ N_CURVES = 4
 N_MAPS = N_CURVES + 1  # of `maps`
 CHIN, NOSE = (152, 175, 199), (2, 97, 326)
 EDGE_REACH = 8  # of an opening's soft edge, after which less than a thousandth is left
-Part = tuple[slice, slice]  # rows and columns of a square
-WHOLE: Part = (slice(None), slice(None))
 
 
 @dataclass(frozen=True)

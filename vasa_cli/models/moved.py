@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Iterator
+from typing import Iterator, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from vasa_cli.models import fields
+from vasa_cli.models.fields import WHOLE, Part
 
 DETAIL_LOST = 3  # the power of what is hidden with which the photo's detail goes
 # Up to here nothing is seen to move, in crop units (a tenth of a pixel of 512), to lose detail, or
@@ -71,22 +72,34 @@ def sample_whole(photo: Tensor, field: MotionField) -> Tensor:
     return torch.cat(list(each_whole(photo, field)))
 
 
-def each_whole(photo: Tensor, field: MotionField) -> Iterator[Tensor]:
+def each_whole(
+    photo: Tensor, field: MotionField, parts: Sequence[Part] | None = None
+) -> Iterator[Tensor]:
     """The frames of `sample_whole`, (1, 3, S, S) one by one as they are asked for.
 
     On a CPU some rows at a time, which its caches hold, several times faster than all at once; a
     GPU does all frames at once.
+
+    Args: parts, the rows and columns of each frame that are wanted, all unless given.
     """
-    side = photo.shape[-1]
+    side, n_frames = photo.shape[-1], len(field.flow)
+    parts = [WHOLE] * n_frames if parts is None else parts
     pixels = fields.pixel_grid(side, photo.device).permute(0, 3, 1, 2)
     if photo.device.type != "cpu":
-        yield from _sampled(photo, pixels, fields.enlarged(field.maps, side)).split(1)
+        frames = _sampled(photo, pixels, fields.enlarged(field.maps, side))
+        yield from (
+            frame[:, :, rows, across] for frame, (rows, across) in zip(frames.split(1), parts)
+        )
         return
-    pixels, n_rows = pixels.contiguous(), max(1, PIXELS_AT_ONCE // side)
-    for one in (slice(k, k + 1) for k in range(len(field.flow))):
-        frame = photo.new_empty(1, *photo.shape[1:])
-        for rows, large in fields.enlarged_strips(field.maps[one], side, n_rows):
-            _sampled(photo[one], pixels[:, :, rows], large, out=frame[:, :, rows])
+    pixels = pixels.contiguous()
+    for one, part in zip((slice(k, k + 1) for k in range(n_frames)), parts):
+        top, across = part[0].indices(side)[0], part[1]
+        here = pixels[:, :, part[0], across]
+        frame = photo.new_empty(1, *photo.shape[1:2], *here.shape[2:])
+        n_rows = max(1, PIXELS_AT_ONCE // max(1, frame.shape[-1]))
+        for rows, large in fields.enlarged_strips(field.maps[one], side, n_rows, part):
+            rows = slice(rows.start - top, rows.stop - top)
+            _sampled(photo[one], here[:, :, rows], large, out=frame[:, :, rows])
         yield frame
 
 

@@ -11,12 +11,14 @@ from typing import Callable
 
 import numpy as np
 
+from vasa_cli.config import MOTION_FPS
 from vasa_cli.errors import InputError
 from vasa_cli.filmed_figures import Filmed
 from vasa_cli.face import FaceReader
 from vasa_cli.geometry import N_HEAD_POSE, Geometry
 from vasa_cli.motion import Motion
 from vasa_cli.speech import SpeechReader
+from vasa_cli.steadying import steady_head
 from vasa_cli.track import track
 from vasa_cli.training import data
 from vasa_cli.training.data import Item, Labels
@@ -90,12 +92,14 @@ def read(
 
 
 def filmed(item: Item, take: Take) -> Filmed:
-    """A take as a clip to measure against."""
+    """A take as a clip to measure against, its head without what labels tremble by."""
+    head_pose, dynamics = take.motion[:, :N_HEAD_POSE], take.motion[:, N_HEAD_POSE:]
+    head_pose = steady_head(head_pose, dynamics, MOTION_FPS)
     follows = len(take.motion) < SYNC_NEEDS_FRAMES or take.sync >= MIN_SYNC
     return Filmed(
         item.path,
         data.person_key(item.source, item.path),
-        Motion(take.motion[:, :N_HEAD_POSE], take.motion[:, N_HEAD_POSE:]),
+        Motion(head_pose, dynamics),
         take.speech,
         take.real and follows,
     )

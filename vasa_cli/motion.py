@@ -31,7 +31,7 @@ HEAD_LIBERTY = 1.65
 LIDS_LIBERTY = 1.75  # blinks are rare, and the sampler is shy of what is rare: 2 a minute at 1.0
 TRUSTED = 0.4  # correlation with real faces from which the articulator decides, not the sampler
 # Frames over which a step between two sampled windows, or from the photo to the first, is taken
-# out. Any step of a head is seen. Eyes that settle within 5 frames jump: second differences at seams
+# out. Any step of a head is seen. Eyes that settle within 5 frames jump: kinks at seams
 # are 1.22 of the usual, within 12 they are 0.88. Lips follow the sound and have no seams.
 HEAD_SETTLES, FACE_SETTLES = 20, 12
 SILENCE_FRAMES = 7  # a silence must last about so long to rest the mouth

@@ -52,14 +52,12 @@ class DoublingConv(nn.Sequential):
 class Residual(nn.Module):
     """Two 3x3 convolutions beside a shortcut; starts as the identity."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, *, dilations: tuple[int, int] = (1, 1)) -> None:
         super().__init__()
-        self.body = nn.Sequential(
-            nn.LeakyReLU(0.2),
-            nn.Conv2d(channels, channels, 3, 1, 1),
-            nn.LeakyReLU(0.2, inplace=True),
-            nn.Conv2d(channels, channels, 3, 1, 1),
+        first, second = (
+            nn.Conv2d(channels, channels, 3, padding=step, dilation=step) for step in dilations
         )
+        self.body = nn.Sequential(nn.LeakyReLU(0.2), first, nn.LeakyReLU(0.2, inplace=True), second)
         start_at_zero(self.body[3])
 
     def forward(self, x: Tensor) -> Tensor:

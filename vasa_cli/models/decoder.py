@@ -107,7 +107,7 @@ class Decoder(nn.Module):
             3 * (N_FLOWS - 1) + 2 * (N_FLOWS - 1) + len(SIGMAS) + n_outlines,
             N_FLOWS + 2 + 4,
             (w, 2 * w),
-            middle=conv(2 * w, 2 * w),
+            middle=nn.Sequential(conv(2 * w, 2 * w), Residual(2 * w, dilations=(2, 4))),
         )
         n_own = 12 + layers.N_MAPS
         self.mouth = UNet(n_own, n_own + 4, 12, (w, 2 * w, 4 * w), middle=Residual(4 * w))

@@ -29,7 +29,7 @@ from vasa_cli.models.layers import N_MAPS, Shape
 from vasa_cli.training import crops, shut
 from vasa_cli.training.features import FaceFeatures, load_features
 from vasa_cli.training.loop import Ahead, Average, Run, learning_rate, set_learning_rate
-from vasa_cli.training.pairs import Pair, PairSampler
+from vasa_cli.training.pairs import CHOICES, FIELD_CHOICES, Pair, PairSampler
 
 WHOLE_SIDE = 160  # pixels at which the moved photo as a whole is compared
 PARTS = ("motion", "mouth", "eye")
@@ -327,8 +327,10 @@ def train(
     run.resume(team.parts())
     start_afresh(team, afresh)
     features = channels_last_weights(load_features(judge)).to(device) if judge else None
+    choices = FIELD_CHOICES if parts == ("motion",) else CHOICES
     pictures, clips = (
-        PairSampler(c, geometry, validation=False, seed=run.step) for c in crops.load_all(cache)
+        PairSampler(c, geometry, validation=False, seed=run.step, choices=choices)
+        for c in crops.load_all(cache)
     )
     if not (cache / "shut.npy").exists():
         shut.build(team.decoder, pictures.crops, pictures.mouth, geometry, cache / "shut")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Sequence
 
 import numpy as np
 import torch
@@ -21,6 +22,14 @@ CHOICES = (
     ("open_to_closed", 0.12),
     ("open_to_shut_eyes", 0.22),
     ("turned", 0.13),
+    ("any", 0.15),
+)
+# the same where the motion field is trained alone, which has most to learn of heads that turn
+FIELD_CHOICES = (
+    ("closed_to_open", 0.22),
+    ("open_to_closed", 0.13),
+    ("open_to_shut_eyes", 0.15),
+    ("turned", 0.35),
     ("any", 0.15),
 )
 CANDIDATES = 8
@@ -63,9 +72,11 @@ class PairSampler:
         seed: int,
         shut: Shut | None = None,
         spoken: Shut | None = None,
+        choices: Sequence[tuple[str, float]] = CHOICES,
     ) -> None:
         """Args: shut and spoken: the source's pictures that show teeth, with their lips shut and
-        parted as in speech, to draw from as well."""
+        parted as in speech, to draw from as well; choices, shares of how a pair is chosen."""
+        self.choices, self.shares = zip(*choices)
         self.crops, self.rng = source, np.random.default_rng(seed)
         self.shut, self.spoken = shut, spoken
         self.mirror = torch.from_numpy(geometry.mirror_index())
@@ -91,7 +102,7 @@ class PairSampler:
         pool = self.real if self.rng.random() < REAL_SHARE else self.made
         group = pool[self.rng.integers(len(pool))]
         some = self.rng.choice(group, min(CANDIDATES, len(group)), replace=False)
-        how = self.rng.choice([c for c, _ in CHOICES], p=[p for _, p in CHOICES])
+        how = self.rng.choice(self.choices, p=self.shares)
         if how in ("closed_to_open", "open_to_closed"):
             order = some[np.argsort(self.mouth[some])]
         elif how == "open_to_shut_eyes":

@@ -85,9 +85,11 @@ class FaceReader:
         geometry: Geometry,
         *,
         device: torch.device,
+        bf16: bool = False,
     ) -> None:
+        """Args: bf16 reads whole faces of films in bfloat16, as `read_face` does."""
         self.detector, self.encoder = detector, encoder
-        self.geometry, self.device = geometry, device
+        self.geometry, self.device, self.bf16 = geometry, device, bf16
 
     @torch.inference_mode()
     def detect(self, image: np.ndarray) -> list[Detection]:
@@ -159,18 +161,18 @@ class FaceReader:
             torch.zeros(1, 2), torch.full((1,), FACE_EXTENT / REGION_EXTENT), torch.zeros(1)
         )
         for _ in range(N_PASSES):
-            points = self.read_face(picture, square)
+            points = self._regress(picture, square, "face")
             square = whole_face_square(points)
         points = self.refine(picture, points)
         return points[0].numpy().astype(np.float64) * half + [face.x, face.y, 0.0]
 
     @torch.inference_mode()
     def read_face(self, pictures: Tensor, square: Patch) -> Tensor:
-        """One pass of the whole-face regressor: points (B, 478, 3) in the pictures' [-1, 1].
+        """One quick pass of the whole-face regressor: points (B, 478, 3) in [-1, 1] of pictures.
 
         Args: pictures (B, 3, S, S), and the square of each in which the face is looked for.
         """
-        return self._regress(pictures, square, "face")
+        return self._regress(pictures, square, "face", bf16=self.bf16)
 
     @torch.inference_mode()
     def refine(self, pictures: Tensor, points: Tensor) -> Tensor:
@@ -208,10 +210,11 @@ class FaceReader:
             seen.append(bool((near & (ratio < SEEN_SIZE) & (ratio > 1 / SEEN_SIZE)).any()))
         return np.array(seen)
 
-    def _regress(self, picture: Tensor, square: Patch, part: str) -> Tensor:
+    def _regress(self, picture: Tensor, square: Patch, part: str, *, bf16: bool = False) -> Tensor:
         side = {"face": FACE_SIDE, "lips": LIPS_SIDE, "eye": EYE_SIDE}[part]
         cut = Patch(square.affine.to(self.device)).cut(picture, side)
-        found: Tensor = getattr(self.encoder, part)(channels_last(cut))
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+            found: Tensor = getattr(self.encoder, part)(channels_last(cut))
         return square.from_square_3d(found.float().cpu())
 
     def window(self, points: np.ndarray) -> Window:

@@ -160,7 +160,7 @@ def load_reader(weights_dir: Path, device: torch.device) -> FaceReader:
     geometry = load_geometry(weights_dir)  # no network: told at once when it is not whole
     detector, _ = build("detector", FaceDetector, weights_dir, device)
     encoder, _ = build("encoder", FaceEncoder, weights_dir, device)
-    return FaceReader(detector, encoder, geometry, device=device)
+    return FaceReader(detector, encoder, geometry, device=device, bf16=fast_bf16(device))
 
 
 def load_models(weights_dir: Path | None, device: torch.device) -> Models:

@@ -13,6 +13,7 @@ from vasa_cli.loading import load_geometry
 from vasa_cli.models import fields
 from vasa_cli.models.blocks import DoublingConv, Residual, UNet, conv, double, turned
 from vasa_cli.models.decoder import Decoder
+from vasa_cli.models.enlarging import enlarged
 from vasa_cli.models.moved import MotionField, sample_moved, sample_whole
 from vasa_cli.weights import find_weights_dir
 
@@ -221,7 +222,7 @@ def test_maps_are_enlarged_as_by_pytorch(side: int) -> None:
     torch.manual_seed(0)
     maps = torch.randn(2, 3, 8, 8)
     expected = torch.nn.functional.interpolate(maps, size=(side, side), mode="bilinear")
-    assert torch.allclose(fields.enlarged(maps, side), expected, atol=1e-6)
+    assert torch.allclose(enlarged(maps, side), expected, atol=1e-6)
 
 
 def test_a_doubling_convolution_is_a_convolution_of_the_doubled_picture() -> None:

@@ -6,7 +6,6 @@ Flows, distances to outlines, and the squares in which mouth and eyes are drawn.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Iterator
 
 import torch
 from torch import Tensor
@@ -39,7 +38,6 @@ RIGID = (
 HEAD_RADII = (0.56, 0.72, 0.60)  # of the ellipsoid that stands for the head, in face heights
 Part = tuple[slice, slice]  # rows and columns of a square
 WHOLE: Part = (slice(None), slice(None))
-CELLS_AT_ONCE = 4  # that `enlarged` cuts into pixels in one row of its product
 HEAD_CENTRE_BEHIND_FACE, HEAD_CENTRE_ABOVE_FACE = 0.42, 0.02
 
 
@@ -100,44 +98,6 @@ def halved(image: Tensor) -> Tensor:
     height, width = (size // 2 * 2 for size in image.shape[-2:])
     rows = image[..., 0:height:2, :width] + image[..., 1:height:2, :width]
     return (rows[..., ::2] + rows[..., 1::2]) * 0.25
-
-
-def enlarged(maps: Tensor, side: int) -> Tensor:
-    """Maps (B, C, h, h) as (B, C, side, side), bilinear."""
-    ((_, large),) = enlarged_strips(maps, side, side)
-    return large
-
-
-def enlarged_strips(
-    maps: Tensor, side: int, n_rows: int, part: Part = WHOLE
-) -> Iterator[tuple[slice, Tensor]]:
-    """Maps (B, C, h, h) as (B, C, side, side), bilinear, so many rows at a time with their place.
-
-    By a whole factor the last step is a matrix product, on CPUs three times faster than PyTorch's
-    own: every cell is cut into pixels by the same weights of it and its two neighbours.
-
-    Args: part, rows and columns that are wanted.
-    """
-    n_cells = maps.shape[-1]
-    down, across = (slice(*lines.indices(side)) for lines in part)
-    strips = [slice(y, min(y + n_rows, down.stop)) for y in range(down.start, down.stop, n_rows)]
-    if side % n_cells or n_cells % CELLS_AT_ONCE or maps.device.type != "cpu":
-        large = F.interpolate(maps, size=(side, side), mode="bilinear", align_corners=False)
-        yield from ((rows, large[:, :, rows, across]) for rows in strips)
-        return
-    padded = F.pad(maps, (1, 1, 0, 0), mode="replicate")
-    tall = F.interpolate(padded, size=(side, n_cells + 2), mode="bilinear", align_corners=False)
-    zoom = side // n_cells
-    pixel = (torch.arange(CELLS_AT_ONCE * zoom) + 0.5) / zoom + 0.5  # from the run's first cell
-    away = (pixel - torch.arange(CELLS_AT_ONCE + 2)[:, None]).abs()
-    weights = (1 - away).clamp_min(0)
-    run = CELLS_AT_ONCE * zoom
-    first, last = across.start // run, -(-across.stop // run)
-    here = slice(across.start - first * run, across.stop - first * run)
-    for rows in strips:
-        cells = tall[:, :, rows].unfold(3, CELLS_AT_ONCE + 2, CELLS_AT_ONCE)[:, :, :, first:last]
-        wide = cells.reshape(-1, CELLS_AT_ONCE + 2) @ weights  # (B C rows runs, pixels of a run)
-        yield rows, wide.view(*maps.shape[:2], -1, (last - first) * run)[..., here]
 
 
 def face_height(points: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vasa_cli.models import fields
+from vasa_cli.models.enlarging import enlarged, enlarged_strips
 from vasa_cli.models.fields import WHOLE, Part
 
 DETAIL_LOST = 3  # the power of what is hidden with which the photo's detail goes
@@ -86,7 +87,7 @@ def each_whole(
     parts = [WHOLE] * n_frames if parts is None else parts
     pixels = fields.pixel_grid(side, photo.device).permute(0, 3, 1, 2)
     if photo.device.type != "cpu":
-        frames = _sampled(photo, pixels, fields.enlarged(field.maps, side))
+        frames = _sampled(photo, pixels, enlarged(field.maps, side))
         yield from (
             frame[:, :, rows, across] for frame, (rows, across) in zip(frames.split(1), parts)
         )
@@ -97,7 +98,7 @@ def each_whole(
         here = pixels[:, :, part[0], across]
         frame = photo.new_empty(1, *photo.shape[1:2], *here.shape[2:])
         n_rows = max(1, PIXELS_AT_ONCE // max(1, frame.shape[-1]))
-        for rows, large in fields.enlarged_strips(field.maps[one], side, n_rows, part):
+        for rows, large in enlarged_strips(field.maps[one], side, n_rows, part):
             rows = slice(rows.start - top, rows.stop - top)
             _sampled(photo[one], here[:, :, rows], large, out=frame[:, :, rows])
         yield frame

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vasa_cli.models import cavity, fields, layers, teeth
+from vasa_cli.models.enlarging import enlarged
 from vasa_cli.models.fields import Patch
 from vasa_cli.models.layers import Shape, mix
 from vasa_cli.models.moved import MotionField
@@ -189,7 +190,7 @@ def lay_skin(
     )
     reach = shape.reach(layers.FLOW_SIDE)
     skins = [mix(there, skin, reach) for skin in layers.skin_cells(own.shape, shape)]
-    large = fields.enlarged(torch.cat([*skins, reach], 1), side)
+    large = enlarged(torch.cat([*skins, reach], 1), side)
     upper, lower, reach = large.split((2, 2, 1), 1)
     places, below = layers.part_at_curves(upper, lower, columns)
     inset = layers.inset(own.shape, below).mul_(reach)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from vasa_cli.loading import load_geometry
 from vasa_cli.models.decoder import Decoder
 from vasa_cli.training import crops, data, shut, teacher
 from vasa_cli.training.loop import Ahead
+from vasa_cli.training.decoder import whole_loss
 from vasa_cli.training.pairs import PairSampler, move_points, openings, random_affine
 from vasa_cli.video import VideoWriter
 from vasa_cli.weights import find_weights_dir, load_weights
@@ -170,6 +173,49 @@ def test_pairs_come_from_one_clip_and_are_in_range(
     pair = sampler.draw(2)
     assert pair.photo.shape == pair.target.shape == (2, 3, crops.CLIP_SIDE, crops.CLIP_SIDE)
     assert pair.photo.abs().max() <= 1
+
+
+def test_pairs_may_be_chosen_for_their_turn(trained: Path, prepared: tuple[Path, Path]) -> None:
+    clips = crops.load(prepared[1] / "clips")
+    turned, any_of = (
+        PairSampler(clips, load_geometry(trained), validation=False, seed=0, choices=[(how, 1.0)])
+        for how in ("turned", "any")
+    )
+
+    def change(sampler: PairSampler) -> float:
+        pairs = [sampler.choose() for _ in range(60)]
+        return float(np.mean([abs(sampler.turn[a] - sampler.turn[b]) for a, b in pairs]))
+
+    assert change(turned) > 1.3 * change(any_of)
+
+
+def test_the_field_is_judged_by_looks_where_the_camera_saw(
+    trained: Path, prepared: tuple[Path, Path]
+) -> None:
+    import torch
+
+    class Judge:
+        """Sees the mean difference of two pictures."""
+
+        def distance(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+            return (a - b).abs().mean((1, 2, 3)).float()
+
+    clips, geometry = crops.load(prepared[1] / "clips"), load_geometry(trained)
+    pair = PairSampler(clips, geometry, validation=False, seed=0).draw(2)
+    model = Decoder(width=8).eval()
+    with torch.no_grad():
+        seen = model.look(pair.photo, pair.source)
+        field = model.move(seen, pair.points)
+        judge: Any = Judge()
+
+        def judged(valid: torch.Tensor) -> float:
+            part = replace(pair, valid=valid)
+            both = [float(whole_loss(seen, part, field, who)) for who in (judge, None)]
+            return both[0] - both[1]
+
+        everywhere, nowhere = torch.ones_like(pair.valid), torch.zeros_like(pair.valid)
+        assert judged(everywhere) > 1e-3
+        assert judged(nowhere) == pytest.approx(0.0, abs=1e-6)
 
 
 def test_validation_is_by_person() -> None:

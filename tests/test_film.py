@@ -107,6 +107,9 @@ def test_hdr_is_tone_mapped_and_told(plain: Path, tmp_path: Path, transfer: str)
     flat = next(read_video(film.path)).astype(float)  # as it comes without tone mapping
     seen = frames[0].astype(float)
     assert np.abs(seen - true).mean() < 6 < np.abs(flat - true).mean()
+    small = list(film.frames(n_frames=2, longest_side=SIDE // 2 + 1))  # an odd size
+    assert small[0].shape == (SIDE // 2 + 1, SIDE // 2 + 1, 3)
+    assert abs(small[0].mean() - seen.mean()) < 3
 
 
 def test_4k_is_read_small_where_that_is_enough(tmp_path: Path) -> None:

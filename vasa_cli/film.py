@@ -26,8 +26,9 @@ COMMON_RATES = tuple(
 RATE_TOLERANCE = 0.004  # a stated rate this close to a common one is that one
 STEADY = 0.3  # share of a frame by which frames of a constant rate may come early or late
 # HDR's reference white (203 cd/m2, ITU-R BT.2408) becomes white; what is brighter is rolled off.
+# Chroma comes to full size first: zscale takes no odd height or width that is subsampled.
 TONE_MAP = (
-    "zscale=transfer=linear:npl=203,format=gbrpf32le,zscale=primaries=bt709,"
+    "format=yuv444p16le,zscale=transfer=linear:npl=203,format=gbrpf32le,zscale=primaries=bt709,"
     "tonemap=mobius:param=0.6:desat=0,zscale=transfer=bt709:matrix=bt709:range=tv,format=yuv444p"
 )
 SEEK_AHEAD_S = 1.0  # seconds before the frame that is wanted from which reading begins

@@ -119,10 +119,10 @@ def _drawn_box(mask: np.ndarray, side: int) -> Part:
     margin = BOX_MARGIN * max(1.0, scale)
 
     def lines(share: np.ndarray) -> slice:
-        seen = np.flatnonzero(share > 0)
-        if not len(seen):
-            return slice(0, 0)
-        first, last = seen[0] * scale - margin, (seen[-1] + 1) * scale + margin
+        seen = _meeting(share, 0, len(share))
+        if seen.start == seen.stop:
+            return seen
+        first, last = seen.start * scale - margin, seen.stop * scale + margin
         return slice(max(0, math.floor(first)), min(side, math.ceil(last)))
 
     return lines(mask.max(1)), lines(mask.max(0))

@@ -10,6 +10,8 @@ from vasa_cli.geometry import N_DYNAMICS, N_HEAD_POSE
 from vasa_cli.motion import LIDS, MOUTH_OPEN, Motion
 from vasa_cli.motion_edit import stacked
 from vasa_cli.steadying import BROWS, TREMBLE, steadied
+from vasa_cli.training.motion import steady
+from vasa_cli.training.motion_data import Take
 
 N_FRAMES = 120
 SPREAD = np.full(N_HEAD_POSE + N_DYNAMICS, 0.5)
@@ -71,3 +73,16 @@ def test_quick_changes_that_are_no_tremble_stay_quick(column: int) -> None:
 def test_short_motions_are_steadied_too(n_frames: int) -> None:
     motion = Motion(np.ones((n_frames, N_HEAD_POSE)), np.ones((n_frames, N_DYNAMICS)))
     np.testing.assert_allclose(stacked(steadied(motion, SPREAD, SAMPLED)), 1.0)
+
+
+def test_takes_are_learned_without_what_their_labels_tremble_by() -> None:
+    rng = np.random.default_rng(3)
+    trembling = stacked(blinking(calm())) + 0.1 * rng.normal(size=(N_FRAMES, len(SAMPLED)))
+    speech, mels = np.ones((2 * N_FRAMES, 3), np.float32), np.ones((4 * N_FRAMES, 2), np.float16)
+    take = Take("a", False, True, trembling.astype(np.float32), speech, mels, 1.0)
+    found = steady(take, SPREAD)
+    assert found.motion.dtype == np.float32 and found.motion.shape == take.motion.shape
+    second = [np.diff(m[:, :N_HEAD_POSE], 2, axis=0).std() for m in (found.motion, take.motion)]
+    assert second[0] < 0.2 * second[1]
+    assert np.abs(found.motion - stacked(calm()))[BLINK, :3].max() < 0.4
+    assert found.speech is take.speech and found.mels is take.mels

@@ -27,6 +27,7 @@ MARGINS = (0.18, 0.20)  # how far beyond the outline skin is carried by its own 
 # a mouth, above and below an eye, whose lashes are on the upper edge; and how far that reaches.
 LIP_INSETS, LID_INSETS = (0.025, 0.025), (-0.004, 0.012)
 INSET_REACH = 0.05
+CORNERS = (0.8, 1.1)  # of half an opening's width, between which its two sides become one
 IRIS_MARGIN = 1.1  # of the iris's radius: its dark rim goes with it
 TEETH_DEPTH = 0.02  # of the upper teeth behind the lips, in face heights
 DARK = 0.25  # brightness of an unseen mouth's inside, of the face's
@@ -150,6 +151,12 @@ class Shape:
         rows = middles(columns.shape[-1], columns)[:, None]
         return torch.cat([torch.tanh((rows - columns[:, :, None]) * 6), opening], 1)
 
+    def between_corners(self, side: int) -> Tensor:
+        """1 in columns where the inner curves may part, 0 beyond their corners, (B, side)."""
+        left, right = (self.curves[1][:, k, :1] for k in (0, -1))  # (B, 1)
+        aside = (2 * middles(side, left) - left - right).abs() / (right - left).clamp_min(1e-3)
+        return ((CORNERS[1] - aside) / (CORNERS[1] - CORNERS[0])).clamp(0, 1)
+
     def iris_disk(self, side: int, radius: Tensor, part: Part = WHOLE) -> Tensor:
         """1 on the iris, 0 off it, (B, 1, side, side) or a part of that, with a radius (B,)."""
         line = middles(side, self.iris)
@@ -235,7 +242,9 @@ def skin_cells(source: Shape, driving: Shape) -> tuple[Tensor, Tensor]:
         for s, d in ((source.upper, driving.upper), (source.lower, driving.lower))
     )
     upper, lower = (own + (affine[:, :, :2] @ s.flatten(2)).view_as(own) for s in shifts)
-    return upper, lower
+    # beyond the corners there is one skin
+    alike = (1 - driving.between_corners(FLOW_SIDE))[:, None, None] / 2
+    return mix(upper, lower, alike), mix(lower, upper, alike)
 
 
 def part_at_curves(upper: Tensor, lower: Tensor, columns: Tensor) -> tuple[Tensor, Tensor]:
@@ -249,14 +258,15 @@ def part_at_curves(upper: Tensor, lower: Tensor, columns: Tensor) -> tuple[Tenso
     return torch.where(below < 0, upper, lower), below
 
 
-def inset(source: Shape, below: Tensor) -> Tensor:
+def inset(source: Shape, driving: Shape, below: Tensor) -> Tensor:
     """How much farther from the photo's own inner edges, where it is open, skin is taken.
 
     Args: heights below the middle of the driving curves, (B, 1, side, side).
     Returns: shifts down the photo's square, (B, 1, side, side) in its unit.
     """
     open_by = (source.curves[2] - source.curves[1])[..., 1].amax(1) / (1.5 * INSET_REACH)  # (B,)
-    most = open_by.clamp(0, 1)[:, None, None, None]
+    most = open_by.clamp(0, 1)[:, None] * driving.between_corners(below.shape[-1])
+    most = most[:, None, None]  # (B, 1, 1, side)
     above, beneath = LID_INSETS if source.iris.shape[1] else LIP_INSETS
     shift = torch.where(below < 0, -above, beneath) * most
     return torch.exp(below.abs() / -INSET_REACH).mul_(shift)

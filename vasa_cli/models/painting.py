@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vasa_cli.models import cavity, fields, layers, teeth
+from vasa_cli.models import cavity, fields, layers, shading, teeth
 from vasa_cli.models.enlarging import enlarged
 from vasa_cli.models.fields import Patch
 from vasa_cli.models.layers import Shape, mix
@@ -20,7 +20,11 @@ LAYER_SIDES = (96, 128, 160, 192, 256, 320, 384, 512)  # pixels at which layers 
 OVERSAMPLING = 1.15  # of a square's own pixels
 GREY = 0.01  # mean chroma up to which a picture counts as grey, of 1
 MOUTH_EXTENT, EYE_EXTENT = 0.60, 0.40  # their sides in face heights
-LIP_RIM = 0.03  # of the photo's lower lip, dark or red, that is not taken for teeth above it
+LIP_RIM = 0.03  # above the photo's lower lip, taken for teeth only where it looks like them
+# Brightness of the darker of green and blue, of the teeth's own, from which it begins to, and does
+TOOTHLIKE = (0.72, 0.85)
+OUTLINE_SIDE = 32  # cells at which a square's distance to the face's outline is found
+OUTLINE_KEPT = 0.15  # of that, in half sides, over which a generator's change fades
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ class Laid:
     drawn: Tensor  # (B, 4, l, l) the layers, and their share in the frame
     given: tuple[Tensor, ...]  # (B, n, s / 2, s / 2) each, what the generator sees
     colour: Tensor  # (B, 1, 1, 1) as the photo's own part has it
-    kept: Tensor  # (B or 1, 1, s, s) share of the generator's change that is seen: not in mouths
+    kept: Tensor  # (B, 1, s, s) share of the generator's change that is seen: on skin
 
     @property
     def warped(self) -> Tensor:
@@ -135,8 +139,34 @@ def own_part(photo: Tensor, shape: Shape, side: int, places: tuple[Tensor, ...] 
     row = teeth.expect(picture, opening, shape, nose, colour)
     behind_it = cavity.expect(shape, chin, row.white, colour)
     rim = layers.middles(fine, columns)[:, None] - columns[:, 2:3] + LIP_RIM  # (B, fine, fine)
-    inside[:, 3:] *= (1 - row.share[..., None]) * torch.sigmoid(rim / -layers.EDGE)[:, None]
+    known = torch.maximum(
+        torch.sigmoid(rim / -layers.EDGE)[:, None], toothlike(picture, row.colour)
+    )
+    inside[:, 3:] *= (1 - row.share[..., None]) * known
     return Own(shape, view, inside, behind, colour, (row,), (behind_it,))
+
+
+def within_face(points: Tensor, patch: Patch, side: int) -> Tensor:
+    """1 well within the face's outline, 0 from it on, (B, 1, side, side) in squares on it.
+
+    A generator softens an edge that it cannot place; the motion field has it sharp.
+
+    Args: points (B, 478, 3).
+    """
+    outline = patch.to_square(points[:, fields.OVAL, :2])
+    corners = tuple(range(len(fields.OVAL)))
+    beyond = fields.outline_distances(outline, (corners,), OUTLINE_SIDE)
+    return resized((beyond / -OUTLINE_KEPT).clamp(0, 1), side)
+
+
+def toothlike(picture: Tensor, colour: Tensor) -> Tensor:
+    """Where pictures (B, 3, l, l) in [-1, 1] look like teeth of a colour (B, 3, 1, 1) in [0, 1].
+
+    Lips may be as bright, but hardly in green and blue.
+    """
+    seen, wanted = (x[:, 1:].amin(1, keepdim=True) for x in ((picture + 1) / 2, colour))
+    begins, ends = TOOTHLIKE
+    return ((seen / wanted.clamp_min(0.05) - begins) / (ends - begins)).clamp(0, 1)
 
 
 def own_mouth(photo: Tensor, points: Tensor) -> Own:
@@ -193,7 +223,7 @@ def lay_skin(
     large = enlarged(torch.cat([*skins, reach], 1), side)
     upper, lower, reach = large.split((2, 2, 1), 1)
     places, below = layers.part_at_curves(upper, lower, columns)
-    inset = layers.inset(own.shape, below).mul_(reach)
+    inset = layers.inset(own.shape, shape, below).mul_(reach)
     places.addcmul_(own.shape.patch.affine[:, :, 1, None, None], inset)
     grid = places.permute(0, 2, 3, 1)
     skin = F.grid_sample(photo, grid, align_corners=False, padding_mode="border")
@@ -243,6 +273,7 @@ def lay_mouth(photo: Tensor, own: Own, source: Tensor, points: Tensor, field: Mo
     side, half = layer_side(shape.patch, photo, MOUTH_SIDE), MOUTH_SIDE // 2
     columns = shape.columns(side)
     skin, share = lay_skin(photo, own, shape, field, columns)
+    shading.shade_line(skin, own.shape, shape, columns)
     known, kept = torch.zeros_like(share), torch.ones_like(share)
     nose, chin = (
         shape.patch.to_square(points[:, index, :2]).mean(1) for index in (layers.NOSE, layers.CHIN)
@@ -268,6 +299,9 @@ def lay_mouth(photo: Tensor, own: Own, source: Tensor, points: Tensor, field: Mo
                 down=(line[rows] - off[:, 1:])[:, :, None],
                 **where,
             )
+        lit = shading.light_through(own.shape, shape, own.teeth[0].share)
+        within = skin[:, :, rows, across]
+        within.sub_((within + 1) * ((1 - lit) * opening))
         kept[:, :, rows, across] -= opening  # the generator would blur them
     both = torch.cat([skin, share, known], 1)
     moved = moved_view(photo, shape, field, MOUTH_SIDE)
@@ -279,7 +313,7 @@ def lay_mouth(photo: Tensor, own: Own, source: Tensor, points: Tensor, field: Mo
         (line - chin[:, 1:])[:, None, :, None].expand(-1, 1, -1, half),
     ]
     given = (seen, outlines, known, *maps)
-    kept = resized(kept, MOUTH_SIDE)
+    kept = resized(kept, MOUTH_SIDE) * within_face(points, shape.patch, MOUTH_SIDE)
     return Laid(shape.patch, moved, both[:, :4], given, own.colour, kept)
 
 
@@ -320,7 +354,7 @@ def lay_eye(photo: Tensor, own: Own, points: Tensor, field: MotionField, eye: st
     seen, outlines, known = generator_layers(shape, moved, both, EYE_SIDE)
     disk = F.avg_pool2d(shape.iris_disk(EYE_SIDE, radius), 2)
     given = (seen, outlines, known, disk)
-    kept = torch.ones(1, 1, 1, 1, device=points.device)
+    kept = within_face(points, shape.patch, EYE_SIDE)
     return Laid(shape.patch, moved, both[:, :4], given, own.colour, kept)
 
 

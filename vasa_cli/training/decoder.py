@@ -327,7 +327,7 @@ def train(
     run.resume(team.parts())
     start_afresh(team, afresh)
     features = channels_last_weights(load_features(judge)).to(device) if judge else None
-    choices = FIELD_CHOICES if parts == ("motion",) else CHOICES
+    choices = FIELD_CHOICES if "motion" in parts else CHOICES
     pictures, clips = (
         PairSampler(c, geometry, validation=False, seed=run.step, choices=choices)
         for c in crops.load_all(cache)

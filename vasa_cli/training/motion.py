@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Callable
 
@@ -15,7 +15,9 @@ from vasa_cli.gaze import GAZE, as_condition, filmed_gaze
 from vasa_cli.geometry import N_DYNAMICS, N_HEAD_POSE, Geometry
 from vasa_cli.models.audio_encoder import N_CLASSES
 from vasa_cli.models.denoiser import EARSHOT, Denoiser
-from vasa_cli.motion import MOUTH_OPEN
+from vasa_cli.motion import MOUTH_OPEN, Motion
+from vasa_cli.motion_edit import stacked
+from vasa_cli.steadying import steadied
 from vasa_cli.training.loop import Average, Run, learning_rate, set_learning_rate
 from vasa_cli.training.motion_data import MIN_SYNC, SYNC_NEEDS_FRAMES, Take
 
@@ -95,6 +97,16 @@ def gaze_of(take: Take, geometry: Geometry) -> np.ndarray:
     """Where a take's eyes look, (T, 2) degrees, see `filmed_gaze`."""
     eyes = take.motion[:, [N_HEAD_POSE + k for k in GAZE]]
     return filmed_gaze(take.motion[:, :3], eyes, geometry)
+
+
+def steady(take: Take, spread: np.ndarray) -> Take:
+    """A take without the faults with which it was labelled, see `steadying`.
+
+    Args: spread (MOTION_DIM,) of each column over all takes.
+    """
+    motion = Motion(take.motion[:, :N_HEAD_POSE], take.motion[:, N_HEAD_POSE:])
+    better = steadied(motion, spread, np.ones(MOTION_DIM, bool))
+    return replace(take, motion=stacked(better).astype(np.float32))
 
 
 class WindowSampler:
@@ -186,6 +198,8 @@ def train(
     max_steps: int = 10**9,
 ) -> tuple[Denoiser, Scale]:
     """Train until the time is over; the averaged denoiser, and the scale of its motion."""
+    trembling = np.concatenate([t.motion for t in takes if not t.validation]).std(0)
+    takes = [steady(take, trembling) for take in takes]
     learned = [t for t in takes if not t.validation]
     held = [t for t in takes if t.validation]
     scale = measure_scale(learned)

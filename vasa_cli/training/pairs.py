@@ -24,7 +24,7 @@ CHOICES = (
     ("turned", 0.13),
     ("any", 0.15),
 )
-# the same where the motion field is trained alone, which has most to learn of heads that turn
+# the same where the motion field is trained, which has most to learn of heads that turn
 FIELD_CHOICES = (
     ("closed_to_open", 0.22),
     ("open_to_closed", 0.13),

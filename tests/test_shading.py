@@ -1,0 +1,124 @@
+"""The line between shut lips, the light in a mouth, and skin beyond a mouth's corners."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.test_layers import RED, WHITE, face, laid_mouth, lips_photo
+from vasa_cli.geometry import Geometry
+from vasa_cli.loading import load_geometry
+from vasa_cli.models import fields, layers, shading
+from vasa_cli.models.painting import mouth_shape, paint, toothlike, within_face
+from vasa_cli.weights import find_weights_dir
+
+
+@pytest.fixture(scope="module")
+def geometry() -> Geometry:
+    return load_geometry(find_weights_dir())
+
+
+def shaded(source: Tensor, driving: Tensor, side: int = 256) -> tuple[Tensor, Tensor]:
+    """Brightness (side, side) of grey skin after shading, and heights below the lips' meeting."""
+    shapes = mouth_shape(source), mouth_shape(driving)
+    columns = shapes[1].columns(side)
+    skin = torch.zeros(1, 3, side, side)
+    shading.shade_line(skin, *shapes, columns)
+    meeting = columns[0, 1:3].mean(0)
+    return (skin[0].mean(0) + 1) / 2, layers.middles(side, skin)[:, None] - meeting
+
+
+def test_lips_that_were_apart_meet_in_a_dark_line(geometry: Geometry) -> None:
+    apart, shut = face(geometry, mouth_open=2.0), face(geometry, mouth_open=-1.0)
+    bright, below = shaded(apart, shut)
+    middle = bright[:, 128]
+    darkest = below[int(middle.argmin()), 128]
+    assert 0 <= middle.min() - 0.5 * (1 - shading.LINE_DEPTH) < 0.025
+    assert abs(float(darkest) - shading.LINE_BELOW) < 0.01
+    assert (middle[below[:, 128].abs() > 0.1] > 0.495).all()
+    assert (bright[:, :20] == 0.5).all() and (bright[:, -20:] == 0.5).all()  # cheeks
+
+
+def test_lips_that_the_photo_shows_shut_keep_their_own_line(geometry: Geometry) -> None:
+    shut = face(geometry, mouth_open=-1.0)
+    assert shading.opening_of(mouth_shape(shut)).max() == 0
+    bright, _ = shaded(shut, shut)
+    assert (bright == 0.5).all()
+
+
+def test_the_line_goes_as_lips_part(geometry: Geometry) -> None:
+    apart = face(geometry, mouth_open=2.0)
+    darkest = [
+        float(shaded(apart, face(geometry, mouth_open=by))[0][:, 128].min())
+        for by in (-1.0, 0.3, 0.6, 3)
+    ]
+    assert darkest == sorted(darkest) and darkest[-1] == 0.5 and darkest[0] < 0.36
+
+
+@pytest.mark.parametrize("invented", [0.0, 1.0])
+def test_a_slit_lets_in_less_light_than_a_smile(geometry: Geometry, invented: float) -> None:
+    wide = mouth_shape(face(geometry, mouth_open=2.0))
+    share = torch.full((1, 1, 1), invented)
+    light = [
+        float(shading.light_through(wide, mouth_shape(face(geometry, mouth_open=by)), share))
+        for by in (0.2, 0.6, 2.0, 3.0)
+    ]
+    assert light == sorted(light) and light[0] < 0.6
+    if not invented:
+        assert light[2:] == [1, 1]  # as in the photo, and never brighter
+
+
+def test_teeth_through_a_slit_are_darker_than_in_the_photo(geometry: Geometry) -> None:
+    smile, slit = face(geometry, mouth_open=1.5), face(geometry, mouth_open=0.5)
+    seen = []
+    for driving in (smile, slit):
+        laid = laid_mouth(lips_photo(smile), smile, driving)
+        shape = mouth_shape(driving)
+        opening = shape.opening(shape.columns(laid.layered.shape[-1]))[0, 0] > 0.7
+        seen.append(float(laid.layered[0].mean(0)[opening].quantile(0.9)))
+    assert seen[0] > 0.9 and seen[1] < 0.7
+
+
+def test_skin_beyond_the_corners_has_no_seam(geometry: Geometry) -> None:
+    smile, shut = face(geometry, mouth_open=2.0, mouth_width=2.0), face(geometry)
+    source, driving = mouth_shape(smile), mouth_shape(shut)
+    upper, lower = layers.skin_cells(source, driving)
+    beyond = driving.between_corners(layers.FLOW_SIDE)[0] == 0
+    assert beyond.sum() > 8
+    assert torch.allclose(upper[..., beyond], lower[..., beyond], atol=1e-6)
+    assert not torch.allclose(upper[..., ~beyond], lower[..., ~beyond], atol=1e-3)
+    below = layers.middles(64, upper)[None, None, :, None].expand(1, 1, 64, 64)
+    moved = layers.inset(source, driving, below)
+    assert (moved[..., driving.between_corners(64)[0] == 0] == 0).all() and moved.abs().max() > 0.01
+
+
+def test_lips_do_not_look_like_teeth() -> None:
+    patches = torch.tensor([WHITE, (0.7, 0.6, 0.5), RED, (0.7, 0.1, 0.1), (-0.8, -0.9, -0.9)])
+    white = torch.tensor([0.95, 0.9, 0.85])[:, None, None]
+    found = toothlike(patches[:, :, None, None], white.expand(5, -1, -1, -1)).flatten()
+    assert found.tolist() == [1, 1, 0, 0, 0]
+
+
+def test_generators_change_nothing_beyond_the_face(geometry: Geometry) -> None:
+    turned = face(geometry)
+    angle = torch.tensor(0.45)
+    turn = torch.tensor([[angle.cos(), 0, angle.sin()], [0, 1, 0], [-angle.sin(), 0, angle.cos()]])
+    turned = turned @ turn.float().T
+    patch = mouth_shape(turned).patch
+    kept = within_face(turned, patch, 128)
+    distance = fields.outline_distances(
+        patch.to_square(turned[:, fields.OVAL, :2]), (tuple(range(len(fields.OVAL))),), 128
+    )
+    assert (kept[distance > 0.05] < 0.01).all()
+    assert (kept[distance < -0.2] > 0.97).all()
+    assert 0.02 < float((distance > 0.05).float().mean())  # the square does reach beyond it
+
+
+def test_the_far_edge_of_a_turned_head_is_as_the_field_moves_it(geometry: Geometry) -> None:
+    points = face(geometry)
+    laid = laid_mouth(lips_photo(points), points, points)
+    painted = paint(laid, torch.ones(1, 12, 64, 64), torch.ones(1, 1, 128, 128))
+    beyond = within_face(points, laid.patch, 128) == 0
+    assert (painted.change[beyond.expand(-1, 3, -1, -1)] == 0).all()
+    assert painted.change.max() > 0.9

@@ -1,0 +1,72 @@
+"""Shadow at and between lips, in closed form: what changes about a mouth's light as it opens.
+
+Lips that a photo shows apart have no dark line where they would meet, and teeth seen through a slit
+would be as white as in the smile they come from. Both are shaded as real mouths are: the line as on
+577 portraits whose lips are shut, against smiles that the layers alone had shut; the light by how
+bright mouths of filmed people are inside, by how far they are open.
+
+All lengths are in half sides of the mouth's square (about 55 mm).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from vasa_cli.models import layers
+from vasa_cli.models.layers import Shape
+
+LINE_DEPTH = 0.34  # darkness of the line where it is darkest
+LINE_REACH = 0.016  # over which two thirds of it go
+LINE_ROUND = 0.006  # of its darkest place, lest it flickers between pixels
+LINE_BELOW = 0.006  # how far below the meeting it is darkest
+LINE_GONE = 0.1  # opening of the frame's mouth from which it is gone
+PARTED = 0.075  # opening of the photo's from which it has no line of its own
+LIGHT_HALVED = 0.04  # opening that lets in half of the light
+FULLY_LIT = 0.2  # opening at which teeth that are not the photo's own have their colour
+
+
+def opening_of(shape: Shape) -> Tensor:
+    """How far mouths are open where they are so most, (B, 1, 1)."""
+    return (shape.curves[2] - shape.curves[1])[..., 1].amax(1).clamp_min(0)[:, None, None]
+
+
+def shade_line(skin: Tensor, source: Shape, shape: Shape, columns: Tensor) -> None:
+    """Darken skin (B, 3, l, l) in [-1, 1] where lips meet that the photo shows apart, in place.
+
+    Args: shapes of the photo's mouths and of the frames'; columns (B, 4, l), the latter's heights.
+    """
+    parted = (opening_of(source) / PARTED).clamp(0, 1)  # (B, 1, 1)
+    side = columns.shape[-1]
+    upper, lower = columns[:, 1], columns[:, 2]  # (B, l)
+    reach = 5 * LINE_REACH
+    rows = slice(0, side)
+    if skin.device.type == "cpu":  # a GPU would have to be waited for
+        if not parted.any():
+            return
+        ends = float(upper.amin()) - reach, float(lower.amax()) + reach
+        top, bottom = (min(max(round((end + 1) / 2 * side), 0), side) for end in ends)
+        rows = slice(top, bottom)
+    line = layers.middles(side, columns)
+    gap = (lower - upper).clamp_min(0)
+    below = line[rows, None] - ((upper + lower) / 2)[:, None]  # (B, h, l) the meeting
+    outside = (below.abs() - gap[:, None] / 2).clamp_min(0)
+    away = torch.copysign(outside, below) - LINE_BELOW
+    away = (away.square() + LINE_ROUND**2).sqrt() - LINE_ROUND
+    fade = shape.between_corners(side) * (1 - gap / LINE_GONE).clamp(0, 1)
+    dark = torch.exp(away / -LINE_REACH) * (LINE_DEPTH * fade[:, None] * parted)
+    here = skin[:, :, rows]
+    here.sub_((here + 1) * dark[:, None])
+
+
+def light_through(source: Shape, shape: Shape, invented: Tensor) -> Tensor:
+    """How bright mouths are inside, of what was laid there: (B, 1, 1, 1), at most 1.
+
+    Args: shapes of the photo's mouths and of the frames'; invented (B, 1, 1), how much of the teeth
+        is not the photo's own.
+    """
+    own = opening_of(source)
+    before = layers.mix(own, torch.full_like(own, FULLY_LIT), invented)
+    now = opening_of(shape)
+    lit = now * (before + LIGHT_HALVED) / (before * (now + LIGHT_HALVED)).clamp_min(1e-6)
+    return lit.clamp_max(1)[:, None]

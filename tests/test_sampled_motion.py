@@ -58,12 +58,9 @@ def test_seams_between_windows_are_no_faster_than_other_frames(
     change = np.mean(changes, 0) / spread
     sampled = ~articulated(renderer.models.ear.trust)  # what the sound decides has no seams
     sampled[: N_HEAD_POSE + 4] = False
-    head, place, face = (slice(0, 3), 1.0), (slice(3, 6), 1.0), (sampled, 1.0)
-    # saccades and blinks are rare: of so many seams the mean is uncertain by a twentieth
-    gaze, lids = (slice(6, 8), 1.1), (slice(8, 10), 1.1)
-    for columns, most in (head, place, gaze, lids, face):
+    for columns in (slice(0, 3), slice(3, 6), slice(6, 8), slice(8, 10), sampled):
         usual = change[:, columns][~seam].mean()
-        assert change[:, columns][seam].mean() <= most * usual
+        assert change[:, columns][seam].mean() <= usual
         assert change[:, columns][after].mean() <= 1.2 * usual
 
 

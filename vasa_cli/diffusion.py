@@ -142,15 +142,19 @@ def sample_window(
 def joined(past: Tensor, window: Tensor, settling: Tensor) -> Tensor:
     """The window (1, T, D) brought to where the past (1, P, D) leads, P at least 2.
 
-    The denoiser sees the past but need not meet it. The step that is left between them is taken out
-    of the window's first frames, less and less, so that no frame moves faster than its neighbours.
+    The denoiser sees the past but need not meet it. What is left between them, of place and half of
+    pace, is taken out of the window's first frames, less and less, by a cubic Hermite curve: no
+    frame moves faster than its neighbours.
 
     Args: settling (D,) frames after which a column is as sampled.
     """
-    pace = (past[:, -1] - past[:, -2] + window[:, 1] - window[:, 0]) / 2  # (1, D)
+    before, after = past[:, -1] - past[:, -2], window[:, 1] - window[:, 0]  # (1, D)
+    pace = (before + after) / 2
     step = past[:, -1] + pace - window[:, 0]
     age = torch.arange(window.shape[1], device=window.device)[:, None] / settling  # (T, D)
-    return window + step[:, None] * (1 + torch.cos(torch.pi * age.clamp(max=1))) / 2
+    age = age.clamp(max=1)
+    place, speed = (1 + 2 * age) * (1 - age) ** 2, age * (1 - age) ** 2
+    return window + step[:, None] * place + ((pace - after) * settling)[:, None] * speed
 
 
 def sample_windows(

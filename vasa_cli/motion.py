@@ -24,15 +24,16 @@ LIDS = (EXPLICIT.index("lid_right"), EXPLICIT.index("lid_left"))
 # the real one at 0.35, with noise withheld at 0.44.
 FREE = EXPLICIT[:4] + ("brow_height",)
 FACE_LIBERTY = 0.2
-# At 1.5 the head turns by 0.20 degrees a frame, at 1.65 by 0.22, people's by 0.12 (median) to 0.25
-# (mean) once what their labels tremble by is taken away. At 1.8 it wanders the more the longer it
-# talks. A livelier style than any that was filmed would do too, but blinks twice as often.
-HEAD_LIBERTY = 1.65
+# At 1.65 the head turns by 0.18 degrees a frame, at 1.8 by 0.19, at 1.95 by 0.21; people's by 0.12
+# (median) to 0.27 (mean) once what their labels tremble by is taken away. At 1.95 it goes with the
+# voice less, and wanders more in ten minutes. A livelier style than any that was filmed would do
+# too, but blinks twice as often.
+HEAD_LIBERTY = 1.8
 LIDS_LIBERTY = 1.75  # blinks are rare, and the sampler is shy of what is rare: 2 a minute at 1.0
 TRUSTED = 0.4  # correlation with real faces from which the articulator decides, not the sampler
 # Frames over which a step between two sampled windows, or from the photo to the first, is taken
-# out. Any step of a head is seen. Eyes that settle within 5 frames jump: kinks at seams
-# are 1.22 of the usual, within 12 they are 0.88. Lips follow the sound and have no seams.
+# out. Any step of a head is seen. Eyes that settle within 5 frames jump. Lips follow the sound and
+# have no seams.
 HEAD_SETTLES, FACE_SETTLES = 20, 12
 SILENCE_FRAMES = 7  # a silence must last about so long to rest the mouth
 SILENCE_FROM, SILENCE_SURE = 0.5, 0.85  # mean posterior at which the lips begin to meet, and meet

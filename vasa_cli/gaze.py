@@ -26,7 +26,7 @@ GAZE = (EXPLICIT.index("gaze_yaw"), EXPLICIT.index("gaze_pitch"))
 # drawn with irises at the landmarks of a gaze, the change that is read back is 0.6 of it across and
 # 0.4 up and down (6 portraits), on frames of real clips 0.9. So a gaze in degrees is what the mesh
 # would read, as it is in the clips that motion is learned from.
-DRAWN = np.array([1.65, 2.5])
+DRAWN = np.array([1.65, 2.7])
 # An iris cannot leave the eye: offsets in eyeball radii, across and up, up to which a gaze is
 # exact, and which none reaches.
 OFFSET_EXACT, OFFSET_LIMIT = np.array([0.62, 0.45]), np.array([0.80, 0.60])

@@ -21,7 +21,7 @@ BROW_HEIGHT = EXPLICIT.index("brow_height")
 # and lids that stay hold the motion field back. Raised brows are drawn nearly as far as asked.
 BROWS_DRAWN = 2.0
 # The same of lips' corners: a smile asks for 11, and frames show 7.
-CORNERS_DRAWN = {"happy": 1.5, "sad": 1.9}
+CORNERS_DRAWN = {"happy": 1.5, "sad": 1.6}
 # Share of the learned direction that full strength takes, so that a judge of identity knows the
 # person: all of it costs 0.05 to 0.09 of the likeness to the photo (10 portraits, MobileFaceNet),
 # so much about 0.05. Between people's own neutral and smiling photos it is 0.15.

@@ -42,7 +42,7 @@ def test_lips_that_were_apart_meet_in_a_dark_line(geometry: Geometry) -> None:
 
 def test_lips_that_the_photo_shows_shut_keep_their_own_line(geometry: Geometry) -> None:
     shut = face(geometry, mouth_open=-1.0)
-    assert shading.opening_of(mouth_shape(shut)).max() == 0
+    assert mouth_shape(shut).gap.max() == 0
     bright, _ = shaded(shut, shut)
     assert (bright == 0.5).all()
 

@@ -25,7 +25,8 @@ GAZE = (EXPLICIT.index("gaze_yaw"), EXPLICIT.index("gaze_pitch"))
 # How much further irises are drawn than landmarks say. The face mesh under-reads irises: on frames
 # drawn with irises at the landmarks of a gaze, the change that is read back is 0.6 of it across and
 # 0.4 up and down (6 portraits), on frames of real clips 0.9. So a gaze in degrees is what the mesh
-# would read, as it is in the clips that motion is learned from.
+# would read, as it is in the clips that motion is learned from. Up and down a little more is drawn,
+# by what 12 portraits of the whole command showed of it.
 DRAWN = np.array([1.65, 2.7])
 # An iris cannot leave the eye: offsets in eyeball radii, across and up, up to which a gaze is
 # exact, and which none reaches.

@@ -27,6 +27,7 @@ MARGINS = (0.18, 0.20)  # how far beyond the outline skin is carried by its own 
 # a mouth, above and below an eye, whose lashes are on the upper edge; and how far that reaches.
 LIP_INSETS, LID_INSETS = (0.025, 0.025), (-0.004, 0.012)
 INSET_REACH = 0.05
+PARTED = 1.5 * INSET_REACH  # opening of the photo's from which its edges are not the other side's
 CORNERS = (0.8, 1.1)  # of half an opening's width, between which its two sides become one
 IRIS_MARGIN = 1.1  # of the iris's radius: its dark rim goes with it
 TEETH_DEPTH = 0.02  # of the upper teeth behind the lips, in face heights
@@ -151,6 +152,11 @@ class Shape:
         rows = middles(columns.shape[-1], columns)[:, None]
         return torch.cat([torch.tanh((rows - columns[:, :, None]) * 6), opening], 1)
 
+    @property
+    def gap(self) -> Tensor:
+        """How far the inner curves are apart where they are so most, (B,), 0 of shut ones."""
+        return (self.curves[2] - self.curves[1])[..., 1].amax(1).clamp_min(0)
+
     def between_corners(self, side: int) -> Tensor:
         """1 in columns where the inner curves may part, 0 beyond their corners, (B, side)."""
         left, right = (self.curves[1][:, k, :1] for k in (0, -1))  # (B, 1)
@@ -264,8 +270,7 @@ def inset(source: Shape, driving: Shape, below: Tensor) -> Tensor:
     Args: heights below the middle of the driving curves, (B, 1, side, side).
     Returns: shifts down the photo's square, (B, 1, side, side) in its unit.
     """
-    open_by = (source.curves[2] - source.curves[1])[..., 1].amax(1) / (1.5 * INSET_REACH)  # (B,)
-    most = open_by.clamp(0, 1)[:, None] * driving.between_corners(below.shape[-1])
+    most = (source.gap / PARTED).clamp_max(1)[:, None] * driving.between_corners(below.shape[-1])
     most = most[:, None, None]  # (B, 1, 1, side)
     above, beneath = LID_INSETS if source.iris.shape[1] else LIP_INSETS
     shift = torch.where(below < 0, -above, beneath) * most

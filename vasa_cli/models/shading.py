@@ -21,14 +21,8 @@ LINE_REACH = 0.016  # over which two thirds of it go
 LINE_ROUND = 0.006  # of its darkest place, lest it flickers between pixels
 LINE_BELOW = 0.006  # how far below the meeting it is darkest
 LINE_GONE = 0.1  # opening of the frame's mouth from which it is gone
-PARTED = 0.075  # opening of the photo's from which it has no line of its own
 LIGHT_HALVED = 0.04  # opening that lets in half of the light
 FULLY_LIT = 0.2  # opening at which teeth that are not the photo's own have their colour
-
-
-def opening_of(shape: Shape) -> Tensor:
-    """How far mouths are open where they are so most, (B, 1, 1)."""
-    return (shape.curves[2] - shape.curves[1])[..., 1].amax(1).clamp_min(0)[:, None, None]
 
 
 def shade_line(skin: Tensor, source: Shape, shape: Shape, columns: Tensor) -> None:
@@ -36,7 +30,7 @@ def shade_line(skin: Tensor, source: Shape, shape: Shape, columns: Tensor) -> No
 
     Args: shapes of the photo's mouths and of the frames'; columns (B, 4, l), the latter's heights.
     """
-    parted = (opening_of(source) / PARTED).clamp(0, 1)  # (B, 1, 1)
+    parted = (source.gap / layers.PARTED).clamp_max(1)[:, None, None]
     side = columns.shape[-1]
     upper, lower = columns[:, 1], columns[:, 2]  # (B, l)
     reach = 5 * LINE_REACH
@@ -65,8 +59,7 @@ def light_through(source: Shape, shape: Shape, invented: Tensor) -> Tensor:
     Args: shapes of the photo's mouths and of the frames'; invented (B, 1, 1), how much of the teeth
         is not the photo's own.
     """
-    own = opening_of(source)
+    own, now = (part.gap[:, None, None] for part in (source, shape))
     before = layers.mix(own, torch.full_like(own, FULLY_LIT), invented)
-    now = opening_of(shape)
     lit = now * (before + LIGHT_HALVED) / (before * (now + LIGHT_HALVED)).clamp_min(1e-6)
     return lit.clamp_max(1)[:, None]

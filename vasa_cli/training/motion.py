@@ -16,7 +16,7 @@ from vasa_cli.geometry import N_DYNAMICS, N_HEAD_POSE, Geometry
 from vasa_cli.models.audio_encoder import N_CLASSES
 from vasa_cli.models.denoiser import EARSHOT, Denoiser
 from vasa_cli.motion import MOUTH_OPEN, Motion
-from vasa_cli.motion_edit import stacked
+from vasa_cli.motion_edit import stacked, unstacked
 from vasa_cli.steadying import steadied
 from vasa_cli.training.loop import Average, Run, learning_rate, set_learning_rate
 from vasa_cli.training.motion_data import MIN_SYNC, SYNC_NEEDS_FRAMES, Take
@@ -104,8 +104,7 @@ def steady(take: Take, spread: np.ndarray) -> Take:
 
     Args: spread (MOTION_DIM,) of each column over all takes.
     """
-    motion = Motion(take.motion[:, :N_HEAD_POSE], take.motion[:, N_HEAD_POSE:])
-    better = steadied(motion, spread, np.ones(MOTION_DIM, bool))
+    better = steadied(unstacked(take.motion, Motion.fps), spread, np.ones(MOTION_DIM, bool))
     return replace(take, motion=stacked(better).astype(np.float32))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -59,14 +60,23 @@ def test_the_line_goes_as_lips_part(geometry: Geometry) -> None:
 @pytest.mark.parametrize("invented", [0.0, 1.0])
 def test_a_slit_lets_in_less_light_than_a_smile(geometry: Geometry, invented: float) -> None:
     wide = mouth_shape(face(geometry, mouth_open=2.0))
-    share = torch.full((1, 1, 1), invented)
-    light = [
-        float(shading.light_through(wide, mouth_shape(face(geometry, mouth_open=by)), share))
-        for by in (0.2, 0.6, 2.0, 3.0)
-    ]
-    assert light == sorted(light) and light[0] < 0.6
+    share, hue = torch.full((1, 1, 1), invented), torch.ones(1, 1, 1, 1)
+    shapes = [mouth_shape(face(geometry, mouth_open=by)) for by in (0.2, 0.6, 2.0, 3.0)]
+    light = [shading.light_through(wide, shape, share, hue)[0, :, 0, 0].tolist() for shape in shapes]
+    for channel in zip(*light):
+        assert list(channel) == sorted(channel)
+    assert np.mean(light[0]) < 0.6
     if not invented:
-        assert light[2:] == [1, 1]  # as in the photo, and never brighter
+        assert light[2:] == [[1, 1, 1]] * 2  # as in the photo, and never brighter
+
+
+def test_light_through_a_slit_is_red_but_in_grey_photos(geometry: Geometry) -> None:
+    wide, slit = (mouth_shape(face(geometry, mouth_open=by)) for by in (2.0, 0.5))
+    own = torch.zeros(1, 1, 1)
+    red, green, blue = shading.light_through(wide, slit, own, torch.ones(1, 1, 1, 1))[0, :, 0, 0]
+    assert 1.3 < red / green < 2.5 and 1 < blue / green < 1.1
+    grey = shading.light_through(wide, slit, own, torch.zeros(1, 1, 1, 1))[0, :, 0, 0]
+    assert grey[0] == grey[1] == grey[2] < 1
 
 
 def test_teeth_through_a_slit_are_darker_than_in_the_photo(geometry: Geometry) -> None:

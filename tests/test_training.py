@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from PIL import Image, ImageDraw
 
@@ -20,8 +22,9 @@ from vasa_cli.geometry import N_DYNAMICS, N_IDENTITY, FaceCode, Geometry
 from vasa_cli.loading import load_geometry
 from vasa_cli.models.decoder import Decoder
 from vasa_cli.training import crops, data, shut, teacher
+from vasa_cli.training import prepare as preparation
 from vasa_cli.training.loop import Ahead
-from vasa_cli.training.decoder import whole_loss
+from vasa_cli.training.decoder import begin_with, make_team, whole_loss
 from vasa_cli.training.pairs import PairSampler, move_points, openings, random_affine
 from vasa_cli.video import VideoWriter
 from vasa_cli.weights import find_weights_dir, load_weights
@@ -123,6 +126,45 @@ def trained(prepared: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactor
     for name in NETWORKS:
         call(name, "--data", folder, "--cache", cache, "--output", output, "--preset", "tiny")
     return output
+
+
+def test_labelling_starts_all_workers_however_long_the_list(tmp_path: Path) -> None:
+    data_folder, waiting = tmp_path / ("d" * 80), tmp_path / "waiting"
+    data_folder.mkdir()
+    waiting.mkdir()
+    for k in range(1600):  # each worker's share is more than a pipe holds
+        (data_folder / f"{k}.png").touch()
+    worker = tmp_path / "worker"
+    worker.write_text(
+        f"#!{sys.executable}\n"
+        "import os, pathlib, sys, time\n"
+        f"waiting = pathlib.Path({str(waiting)!r})\n"
+        "(waiting / str(os.getpid())).touch()\n"
+        "ends = time.monotonic() + 20\n"
+        "while len(list(waiting.iterdir())) < 2 and time.monotonic() < ends:\n"
+        "    time.sleep(0.01)\n"
+        "(waiting / str(os.getpid())).write_text(str(len(sys.stdin.read().split())))\n"
+        "sys.exit(len(list(waiting.iterdir())) < 2)\n"
+    )
+    worker.chmod(0o755)
+    preparation.label(
+        data_folder,
+        tmp_path / "cache",
+        teacher_python=worker,
+        model=worker,
+        workers=2,
+        report=lambda line: None,
+    )
+    assert [path.read_text() for path in waiting.iterdir()] == ["800", "800"]
+
+
+def test_training_goes_on_from_weights_where_there_is_no_checkpoint() -> None:
+    team = make_team(width=32, rate=1e-4, device="cpu")
+    begin_with(team, find_weights_dir())
+    shipped, _ = load_weights("decoder", weights_dir=find_weights_dir())
+    for holder in (team.decoder, team.average.module):
+        state = holder.state_dict()
+        assert all(torch.equal(state[name], value.float()) for name, value in shipped.items())
 
 
 def test_labels_are_found_by_folder_and_cache(prepared: tuple[Path, Path]) -> None:

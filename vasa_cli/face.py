@@ -74,6 +74,14 @@ class Window:
         """Points (..., 3) in pixels to crop units."""
         return (points - [self.x, self.y, 0.0]) / self.half
 
+    def edges(self, picture: np.ndarray) -> tuple[float, float, float, float]:
+        """Left, top, right and bottom of what of the square is picture (H, W, 3), crop units."""
+        height, width = picture.shape[:2]
+        (left, top, _), (right, bottom, _) = np.clip(
+            self.to_crop(np.array([[0.0, 0.0, 0.0], [width, height, 0.0]])), -1, 1
+        )
+        return float(left), float(top), float(right), float(bottom)
+
 
 class FaceReader:
     """The detector, the encoder and the geometry, ready to read pictures."""

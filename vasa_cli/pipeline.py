@@ -285,7 +285,9 @@ class Renderer:
         square = cut_square(portrait.picture, placement.window, placement.side)
         points = torch.from_numpy(placement.window.to_crop(portrait.points)).float()[None]
         return self.models.decoder.look(
-            to_tensor(square[None], self.models.device), points.to(self.models.device)
+            to_tensor(square[None], self.models.device),
+            points.to(self.models.device),
+            edges=placement.window.edges(portrait.picture),
         )
 
 

@@ -27,7 +27,7 @@ def in_order(
     """
     waiting: deque[Future[Result]] = deque()
     with on_one_core():
-        pool = ThreadPoolExecutor(n_threads, "vasa", torch.set_num_threads, (1,))
+        pool = ThreadPoolExecutor(n_threads, "vasa", _begin)
         try:
             for item in items:
                 waiting.append(pool.submit(work, item))
@@ -37,6 +37,16 @@ def in_order(
                 yield waiting.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _begin() -> None:
+    """Has a new thread compute on one core, and take what is all but nothing for nothing.
+
+    Where Gaussians and sigmoids end, processors are a hundred times slower on numbers that show
+    nowhere: 1.5 of 23 ms a frame.
+    """
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
 
 
 @contextmanager

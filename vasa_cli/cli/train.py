@@ -190,12 +190,18 @@ def encoder(data: Path, cache: Path, output: Path, parts: tuple[str, ...], **set
     type=click.Choice(["motion", "mouth", "eye"]),
     help="Let this part begin anew; may be repeated.",
 )
+@click.option(
+    "--begin",
+    type=EXISTING,
+    help="Folder of weights to go on from where there is no checkpoint, as `weights`.",
+)
 def decoder(
     data: Path,
     cache: Path,
     output: Path,
     parts: tuple[str, ...],
     afresh: tuple[str, ...],
+    begin: Path | None,
     **settings: Any,
 ) -> None:
     """Train the decoder on pairs of frames."""
@@ -211,6 +217,7 @@ def decoder(
         gan_starts=gan_starts,
         parts=parts or training.PARTS,
         afresh=afresh,
+        begin=begin,
         report=tell,
         **settings,
     )

@@ -65,6 +65,7 @@ class Appearance:
 
     photo: Tensor  # (B, 3, S, S)
     points: Tensor  # (B, 478, 3)
+    edges: Tensor  # (B, 4) left, top, right, bottom of what of the square is photo, crop units
     small: Tensor  # (B, 3, 64, 64)
     mouths: tuple[Own, ...]  # one, or none where mouths are not drawn
     eyes: tuple[Own, ...]  # left and right as the viewer sees them, or none
@@ -137,11 +138,17 @@ class Decoder(nn.Module):
                     layer.hold()
 
     def look(
-        self, photo: Tensor, points: Tensor, *, parts: tuple[str, ...] = LOCAL_PARTS
+        self,
+        photo: Tensor,
+        points: Tensor,
+        *,
+        parts: tuple[str, ...] = LOCAL_PARTS,
+        edges: tuple[float, float, float, float] = (-1.0, -1.0, 1.0, 1.0),
     ) -> Appearance:
         """Encode the photo (B, 3, S, S) and its points (B, 478, 3) once.
 
-        Args: parts, those of LOCAL_PARTS that will be drawn; the others go as the field moves them.
+        Args: parts, those of LOCAL_PARTS that will be drawn; the others go as the field moves them;
+            edges, left, top, right and bottom of what of the square is photo, in crop units.
         """
         side = photo.shape[-1]
         small = F.interpolate(
@@ -156,7 +163,8 @@ class Decoder(nn.Module):
             tuple(self._run(self.mouth.enter_photo, own.picture) for own in mouths),
             tuple(self._run(self.eye.enter_photo, own.picture) for own in eyes),
         )
-        return Appearance(photo, points, small, mouths, eyes, entered)
+        ends = photo.new_tensor(edges).expand(len(photo), -1)
+        return Appearance(photo, points, ends, small, mouths, eyes, entered)
 
     def move(self, seen: Appearance, points: Tensor) -> MotionField:
         """The motion field of frames with the given points (B, 478, 3)."""
@@ -224,10 +232,10 @@ class Decoder(nn.Module):
             wanted, the rows and columns of each frame that are made, all unless given.
         """
         if zoom is None or log_zoom is None:
-            field = self.move(seen, points)
+            field = self.move(seen, points).attached(seen.edges)
         else:
             rest = beyond_free(log_zoom)
-            field = zoom.field(self.move(seen, zoom.undo(points, rest)), rest)
+            field = zoom.field(self.move(seen, zoom.undo(points, rest)).attached(seen.edges), rest)
         painted: list[Painted] = []
         if seen.eyes:
             painted += self.paint_eyes(seen, points, field, in_a_row=in_a_row)

@@ -18,6 +18,9 @@ DETAIL_LOST = 3  # the power of what is hidden with which the photo's detail goe
 # Up to here nothing is seen to move, in crop units (a tenth of a pixel of 512), to lose detail, or
 # to change, in halves of white; four times as much is moved or changed in full.
 STILL_FLOW, STILL_LOST, STILL_CHANGE = 4e-4, 2e-3, 4e-3
+# How far a pull from beyond the photo's edge is spread inwards, in lengths of that pull: what is at
+# the edge stays there and what is within stretches by 2.3 at most.
+EDGE_REACH = 1.5
 PIXELS_AT_ONCE = 1 << 14  # of a frame, whose maps then lie in a core's own cache
 
 
@@ -43,6 +46,20 @@ class MotionField:
         added = torch.addcmul(change, self.moved, lost)
         return torch.cat([self.flow * busy, 1 - lost * busy, added * busy], 1)
 
+    def attached(self, edges: Tensor) -> MotionField:
+        """The field with nothing taken from beyond the photo's edges.
+
+        There is nothing but its last row, which would be drawn out to streaks: a neck cut off by
+        the picture is held at its edge and stretches when the head is lifted.
+
+        Args: edges (B, 4), left, top, right and bottom of the photo in crop units.
+        """
+        line = fields.pixel_line(self.flow.shape[-1], self.flow.device)
+        left, top, right, bottom = edges[:, :, None, None].unbind(1)
+        x, y = self.flow.unbind(1)
+        held = _held(x, line, left, right), _held(y, line[:, None], top, bottom)
+        return MotionField(torch.stack(held, 1), self.moved, self.change, self.hidden)
+
     @torch.no_grad()
     def _busy(self, change: Tensor, lost: Tensor) -> Tensor:
         """0 where the photo stays as it is, 1 where it is moved or changed, (B, 1, 64, 64).
@@ -54,6 +71,16 @@ class MotionField:
         much = torch.cat([part.abs().amax(1, keepdim=True) / still for part, still in parts], 1)
         most = much.amax(1, keepdim=True)
         return F.pad(((most - 1) / 3).clamp(0, 1)[:, :, 1:-1, 1:-1], (1, 1, 1, 1), mode="replicate")
+
+
+def _held(flow: Tensor, line: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """Flows (B, h, w) along one axis, less where they would leave the photo.
+
+    Args: line, places along that axis; low and high (B, 1, 1), where on it the photo ends.
+    """
+    inward = torch.where(flow > 0, high - line, line - low).clamp_min(0)
+    near = inward / (EDGE_REACH * flow.abs()).clamp_min(1e-6)
+    return flow * (1 - torch.exp(-near.square()))
 
 
 def sample_moved(photo: Tensor, field: MotionField, grid: Tensor) -> Tensor:

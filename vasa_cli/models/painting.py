@@ -15,6 +15,8 @@ from vasa_cli.models.layers import Shape, mix
 from vasa_cli.models.moved import MotionField
 
 EYES = ("left", "right")
+CHROMA = 0.25  # how much of what a generator changes in colour, beyond brightness, is taken
+DIM = 1.1  # added to a colour in [-1, 1] to tell its brightness, so that none is black
 MOUTH_SIDE, EYE_SIDE = 128, 96  # pixels of the local generators
 LAYER_SIDES = (96, 128, 160, 192, 256, 320, 384, 512)  # pixels at which layers are laid
 OVERSAMPLING = 1.15  # of a square's own pixels
@@ -23,7 +25,7 @@ MOUTH_EXTENT, EYE_EXTENT = 0.60, 0.40  # their sides in face heights
 LIP_RIM = 0.03  # above the photo's lower lip, taken for teeth only where it looks like them
 # Brightness of the darker of green and blue, of the teeth's own, from which it begins to, and does
 TOOTHLIKE = (0.72, 0.85)
-OUTLINE_SIDE = 32  # cells at which a square's distance to the face's outline is found
+OUTLINE_SIDE = 16  # cells at which a square's distance to the face's outline is found
 OUTLINE_KEPT = 0.15  # of that, in half sides, over which a generator's change fades
 
 
@@ -156,7 +158,7 @@ def within_face(points: Tensor, patch: Patch, side: int) -> Tensor:
     outline = patch.to_square(points[:, fields.OVAL, :2])
     corners = tuple(range(len(fields.OVAL)))
     beyond = fields.outline_distances(outline, (corners,), OUTLINE_SIDE)
-    return resized((beyond / -OUTLINE_KEPT).clamp(0, 1), side)
+    return (resized(beyond, side) / -OUTLINE_KEPT).clamp_(0, 1)
 
 
 def toothlike(picture: Tensor, colour: Tensor) -> Tensor:
@@ -299,7 +301,7 @@ def lay_mouth(photo: Tensor, own: Own, source: Tensor, points: Tensor, field: Mo
                 down=(line[rows] - off[:, 1:])[:, :, None],
                 **where,
             )
-        lit = shading.light_through(own.shape, shape, own.teeth[0].share)
+        lit = shading.light_through(own.shape, shape, own.teeth[0].share, own.colour)
         within = skin[:, :, rows, across]
         within.sub_((within + 1) * ((1 - lit) * opening))
         kept[:, :, rows, across] -= opening  # the generator would blur them
@@ -360,7 +362,20 @@ def lay_eye(photo: Tensor, own: Own, points: Tensor, field: MotionField, eye: st
 
 def paint(laid: Laid, out: Tensor, window: Tensor) -> Painted:
     """Layers and a generator's output (B, 12, s / 2, s / 2)."""
-    change = F.pixel_shuffle(out, 2) * (window * laid.kept)
+    change = F.pixel_shuffle(in_own_colour(out, laid.given[0]), 2) * (window * laid.kept)
     if (laid.colour < 1).any():
         change = mix(change.mean(1, keepdim=True), change, laid.colour)
     return Painted(laid.patch, laid.moved, laid.drawn, laid.given, laid.colour, laid.kept, change)
+
+
+def in_own_colour(out: Tensor, seen: Tensor) -> Tensor:
+    """A generator's output as more and less light on what it was shown, (B, 12, h, w) all.
+
+    Light and shadow are what it is needed for; the mean of what people's colours do made lips go
+    blue as a smile shut.
+    """
+    rgb, shown = out.unflatten(1, (3, 4)), seen.unflatten(1, (3, 4))
+    bright = (shown.sum(1, keepdim=True) / 3 + DIM).clamp_min(DIM - 1)
+    lighter = rgb.sum(1, keepdim=True) * ((1 - CHROMA) / 3) / bright
+    own = torch.addcmul(rgb * CHROMA, shown, lighter)
+    return own.add_(lighter, alpha=DIM).flatten(1, 2)

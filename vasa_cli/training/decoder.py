@@ -30,11 +30,12 @@ from vasa_cli.training import crops, shut
 from vasa_cli.training.features import FaceFeatures, load_features
 from vasa_cli.training.loop import Ahead, Average, Run, learning_rate, set_learning_rate
 from vasa_cli.training.pairs import CHOICES, FIELD_CHOICES, Pair, PairSampler
+from vasa_cli.weights import load_weights
 
 WHOLE_SIDE = 160  # pixels at which the moved photo as a whole is compared
 PARTS = ("motion", "mouth", "eye")
 LOSS_WEIGHTS = {"whole": 2.0, "mouth": 1.5, "left": 0.5, "right": 0.5}
-PERCEPTUAL = {"whole": 0.5, "mouth": 0.7, "left": 0.6, "right": 0.6}
+PERCEPTUAL = {"whole": 0.5, "mouth": 1.0, "left": 0.9, "right": 0.9}
 OPEN_WEIGHT = 3.0  # of what opens, besides 1 for all pixels
 GAN_WEIGHT, MATCHING_WEIGHT = 0.1, 0.4
 DETAIL_GAIN = 6.0  # of what the critic sees of fine detail
@@ -299,6 +300,16 @@ def start_afresh(team: Team, names: tuple[str, ...]) -> None:
             team.optimiser.state.pop(parameter, None)
 
 
+def begin_with(team: Team, weights_dir: Path) -> None:
+    """Take the decoder from a folder of weights.
+
+    Raises: WeightsError when they are not whole, RuntimeError when they are of another size.
+    """
+    tensors, _ = load_weights("decoder", weights_dir=weights_dir)
+    for holder in (team.decoder, team.average.module):
+        holder.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+
+
 def train(
     folder: Path,
     cache: Path,
@@ -313,17 +324,22 @@ def train(
     gan_starts: float = GAN_STARTS,
     parts: tuple[str, ...] = PARTS,
     afresh: tuple[str, ...] = (),
+    begin: Path | None = None,
     report: Callable[[str], None] = print,
     max_steps: int = 10**9,
 ) -> Decoder:
     """Train until the time is over; the averaged decoder.
 
     Args: parts: which of motion field, mouth and eye are trained, the others stay as they are;
-        afresh: which of them begin anew.
+        afresh: which of them begin anew; begin: a folder of weights to go on from where there is no
+        checkpoint.
     Raises: InputError when the judge's checkpoint or the crops are missing.
     """
     run = Run(folder, minutes, device, report=report, max_steps=max_steps)
     team = make_team(width=width, rate=rate, device=device)
+    taken_on = begin is not None and not run.checkpoint.exists()
+    if begin is not None and taken_on:
+        begin_with(team, begin)
     run.resume(team.parts())
     start_afresh(team, afresh)
     features = channels_last_weights(load_features(judge)).to(device) if judge else None
@@ -334,7 +350,7 @@ def train(
     )
     if not (cache / "shut.npy").exists():
         shut.build(team.decoder, pictures.crops, pictures.mouth, geometry, cache / "shut")
-    if not (cache / "spoken.npy").exists() and run.step >= SPOKEN_FROM:
+    if not (cache / "spoken.npy").exists() and (taken_on or run.step >= SPOKEN_FROM):
         average: Decoder = team.average.module  # type: ignore[assignment]
         told = (pictures.crops, pictures.mouth, geometry, cache / "spoken")
         shut.build(average, *told, shut.speaking)

@@ -6,6 +6,7 @@ What is there is not made again.
 from __future__ import annotations
 
 import subprocess
+import tempfile
 from pathlib import Path
 from typing import Callable
 
@@ -42,20 +43,20 @@ def label(
     ]
     report(f"{len(files)} files to label")
     command = [str(teacher_python), teacher.__file__, str(model), str(labels)]
-    running = [
-        subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        for _ in range(workers)
-    ]
-    for k, process in enumerate(running):
-        assert process.stdin is not None
-        process.stdin.write("".join(f"{f}\n" for f in files[k::workers]))
-        process.stdin.close()
+    running = []
+    for k in range(workers):
+        # from a file: a pipe holds 64 KiB, and the next worker would wait until this one has read
+        with tempfile.TemporaryFile("w+") as listed:
+            listed.write("".join(f"{f}\n" for f in files[k::workers]))
+            listed.seek(0)
+            running.append(
+                subprocess.Popen(
+                    command,
+                    stdin=listed,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                )
+            )
     if any(process.wait() for process in running):
         raise ResourceError(f"the teacher failed; run it by hand to see why: {' '.join(command)}")
 

@@ -83,3 +83,12 @@ def test_a_change_of_colour_is_taken_in_part_only() -> None:
 def test_in_the_dark_light_stays_within_bounds() -> None:
     found = in_own_colour(torch.full((1, 12, 1, 1), 0.3), seen_as(0.02, 0.0, 0.0))
     assert 0 < found.min() and found.max() < 0.5
+
+
+@pytest.mark.parametrize("side", [128, 192, 100])
+def test_a_shrunk_picture_has_the_means_of_its_pixels(side: int) -> None:
+    image = torch.rand(2, 3, side, side)
+    wanted = torch.nn.functional.interpolate(image, size=(SIDE, SIDE), mode="area")
+    for layout in (torch.contiguous_format, torch.channels_last):
+        found = fields.shrunk(image.contiguous(memory_format=layout), SIDE)
+        assert torch.allclose(found, wanted, atol=1e-6)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vasa_cli import repaint
 from vasa_cli.config import RenderOptions
 from vasa_cli.face_parts import lower_face
 from vasa_cli.geometry import Geometry
@@ -58,6 +59,21 @@ def test_masks_hold_what_they_are_for_and_nothing_far_off(face: np.ndarray) -> N
 def test_edges_are_soft(face: np.ndarray) -> None:
     for mask in (m(SQUARE, face) for m in (lower_face_mask, face_mask, eyes_mask)):
         assert np.abs(np.diff(mask, axis=0)).max() < 0.35
+
+
+@pytest.mark.parametrize("square", [SQUARE, Square(-37, 21, 190, 190), Square(40, 60, 70, 70)])
+def test_a_mask_found_in_its_box_is_that_of_the_whole_square(
+    face: np.ndarray, square: Square, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boxed = lower_face_mask(square, face)
+    monkeypatch.setattr(repaint, "_enlarged_span", lambda lines, factor, size: slice(0, size))
+    whole = lower_face_mask(square, face)
+    assert np.abs(boxed - whole).max() < 0.03 and boxed.max() > 0.9  # a level, rounded otherwise
+    assert not boxed[whole == 0].any() or boxed[whole == 0].max() < 1e-3
+
+
+def test_a_square_beside_the_face_shows_nothing_of_it(face: np.ndarray) -> None:
+    assert not lower_face_mask(Square(400, 400, 200, 200), face).any()
 
 
 @pytest.mark.parametrize("mask", [lower_face_mask, face_mask, eyes_mask])

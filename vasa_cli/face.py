@@ -276,9 +276,8 @@ def without_doubles(found: list[Detection]) -> list[Detection]:
 
 def to_tensor(images: np.ndarray, device: torch.device) -> Tensor:
     """(B, H, W, 3) uint8 to (B, 3, H, W) in [-1, 1]."""
-    return channels_last(
-        torch.tensor(images, device=device).permute(0, 3, 1, 2).float() / 127.5 - 1
-    )
+    levels = torch.tensor(images, device=device).float()
+    return channels_last(levels.div_(127.5).sub_(1).permute(0, 3, 1, 2))
 
 
 def to_pixels(images: Tensor) -> np.ndarray:
@@ -326,6 +325,8 @@ def cut_square(
         image[y0:y1, x0:x1], ((pads[0], pads[1]), (pads[2], pads[3]), (0, 0)), mode="edge"
     )
     dx, dy = left - x0 + pads[2], top - y0 + pads[0]
+    if right - left == side and dx == int(dx) and dy == int(dy):  # pixel for pixel
+        return np.ascontiguousarray(part[int(dy) : int(dy) + side, int(dx) : int(dx) + side])
     box = (
         max(dx, 0.0),
         max(dy, 0.0),

@@ -150,10 +150,10 @@ class Decoder(nn.Module):
         Args: parts, those of LOCAL_PARTS that will be drawn; the others go as the field moves them;
             edges, left, top, right and bottom of what of the square is photo, in crop units.
         """
-        side = photo.shape[-1]
-        small = F.interpolate(
-            photo, size=(FIELD_SIDE, FIELD_SIDE), mode="area" if side >= FIELD_SIDE else "bilinear"
-        )
+        if photo.shape[-1] >= FIELD_SIDE:
+            small = fields.shrunk(photo, FIELD_SIDE)
+        else:
+            small = F.interpolate(photo, size=(FIELD_SIDE, FIELD_SIDE), mode="bilinear")
         mouths = (own_mouth(photo, points),) if "mouth" in parts else ()
         sides = EYES if "eyes" in parts else ()
         eyes = tuple(own_part(photo, eye_shape(points, eye), EYE_SIDE) for eye in sides)

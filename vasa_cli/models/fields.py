@@ -100,6 +100,17 @@ def halved(image: Tensor) -> Tensor:
     return (rows[..., ::2] + rows[..., 1::2]) * 0.25
 
 
+def shrunk(image: Tensor, side: int) -> Tensor:
+    """(B, C, S, S) to (B, C, side, side), every pixel the mean of those that fall on it."""
+    step, rest = divmod(image.shape[-1], side)
+    if rest or not image.is_contiguous(memory_format=torch.channels_last):
+        return F.interpolate(image, size=(side, side), mode="area")
+    n_channels = image.shape[1]  # the same means, several times faster than PyTorch's own
+    rows = image.permute(0, 2, 3, 1).unflatten(1, (side, step)).flatten(3).sum(2)
+    sums = rows.unflatten(2, (side, step, n_channels)).sum(3)
+    return sums.permute(0, 3, 1, 2) / step**2
+
+
 def face_height(points: Tensor) -> Tensor:
     """(B,) distance of forehead and chin in 3D, which turning the head leaves alone."""
     return (points[:, 10] - points[:, 152]).norm(dim=-1)

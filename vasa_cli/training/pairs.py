@@ -24,15 +24,17 @@ CHOICES = (
     ("turned", 0.13),
     ("any", 0.15),
 )
-# the same where the motion field is trained, which has most to learn of heads that turn
+# the same where the motion field is trained, which has most to learn of heads that turn and nod
 FIELD_CHOICES = (
     ("closed_to_open", 0.22),
-    ("open_to_closed", 0.13),
-    ("open_to_shut_eyes", 0.15),
-    ("turned", 0.35),
-    ("any", 0.15),
+    ("open_to_closed", 0.10),
+    ("open_to_shut_eyes", 0.13),
+    ("turned", 0.27),
+    ("nodded", 0.20),
+    ("any", 0.08),
 )
 CANDIDATES = 8
+GROUPS_TRIED = 3
 REAL_SHARE = 0.65  # of clips that were filmed
 SHUT_SHARE = 0.85  # of pictures, where some have their lips shut
 SPOKEN_SHARE = 0.5  # of those
@@ -83,6 +85,8 @@ class PairSampler:
         self.mouth, self.eyes = openings(source.points)
         across = source.points[:, [263, 362]].mean(1) - source.points[:, [33, 133]].mean(1)
         self.turn = np.arctan2(across[:, 2], across[:, 0])
+        down = source.points[:, 152] - source.points[:, 10]
+        self.nod = np.arctan2(down[:, 2], down[:, 1])
         rows = np.flatnonzero(source.validation == validation)
         groups = self._groups(source, rows)
         self.real = [g for g in groups if source.real[g[0]]] or groups
@@ -100,20 +104,27 @@ class PairSampler:
     def choose(self) -> tuple[int, int]:
         """Rows of a source and a driving frame."""
         pool = self.real if self.rng.random() < REAL_SHARE else self.made
-        group = pool[self.rng.integers(len(pool))]
-        some = self.rng.choice(group, min(CANDIDATES, len(group)), replace=False)
         how = self.rng.choice(self.choices, p=self.shares)
-        if how in ("closed_to_open", "open_to_closed"):
+        angle = {"turned": self.turn, "nodded": self.nod}.get(how)
+        some = self._some(pool)
+        if angle is not None:  # most heads hardly move: the liveliest of a few
+            tried = [some, *(self._some(pool) for _ in range(GROUPS_TRIED - 1))]
+            some = max(tried, key=lambda rows: np.ptp(angle[rows]))
+            order = some[np.argsort(angle[some])][:: self.rng.choice([-1, 1])]
+        elif how in ("closed_to_open", "open_to_closed"):
             order = some[np.argsort(self.mouth[some])]
         elif how == "open_to_shut_eyes":
             order = some[np.argsort(-self.eyes[some])]
-        elif how == "turned":
-            order = some[np.argsort(self.turn[some])][:: self.rng.choice([-1, 1])]
         else:
             order = some
         if how == "open_to_closed":
             order = order[::-1]
         return int(order[0]), int(order[-1])
+
+    def _some(self, pool: list[np.ndarray]) -> np.ndarray:
+        """A few random rows of a random clip or person."""
+        group = pool[self.rng.integers(len(pool))]
+        return self.rng.choice(group, min(CANDIDATES, len(group)), replace=False)
 
     def draw(self, n: int) -> Pair:
         """A batch of n pairs, augmented."""

@@ -66,7 +66,7 @@ def test_a_mask_found_in_its_box_is_that_of_the_whole_square(
     face: np.ndarray, square: Square, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     boxed = lower_face_mask(square, face)
-    monkeypatch.setattr(repaint, "_enlarged_span", lambda lines, factor, size: slice(0, size))
+    monkeypatch.setattr(repaint, "_enlarged_span", lambda full, axis, factor, size: slice(0, size))
     whole = lower_face_mask(square, face)
     assert np.abs(boxed - whole).max() < 0.03 and boxed.max() > 0.9  # a level, rounded otherwise
     assert not boxed[whole == 0].any() or boxed[whole == 0].max() < 1e-3

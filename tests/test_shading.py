@@ -62,7 +62,9 @@ def test_a_slit_lets_in_less_light_than_a_smile(geometry: Geometry, invented: fl
     wide = mouth_shape(face(geometry, mouth_open=2.0))
     share, hue = torch.full((1, 1, 1), invented), torch.ones(1, 1, 1, 1)
     shapes = [mouth_shape(face(geometry, mouth_open=by)) for by in (0.2, 0.6, 2.0, 3.0)]
-    light = [shading.light_through(wide, shape, share, hue)[0, :, 0, 0].tolist() for shape in shapes]
+    light = [
+        shading.light_through(wide, shape, share, hue)[0, :, 0, 0].tolist() for shape in shapes
+    ]
     for channel in zip(*light):
         assert list(channel) == sorted(channel)
     assert np.mean(light[0]) < 0.6

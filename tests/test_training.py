@@ -217,18 +217,22 @@ def test_pairs_come_from_one_clip_and_are_in_range(
     assert pair.photo.abs().max() <= 1
 
 
-def test_pairs_may_be_chosen_for_their_turn(trained: Path, prepared: tuple[Path, Path]) -> None:
+@pytest.mark.parametrize("how, angle", [("turned", "turn"), ("nodded", "nod")])
+def test_pairs_may_be_chosen_for_how_the_head_is_held(
+    trained: Path, prepared: tuple[Path, Path], how: str, angle: str
+) -> None:
     clips = crops.load(prepared[1] / "clips")
-    turned, any_of = (
+    chosen, any_of = (
         PairSampler(clips, load_geometry(trained), validation=False, seed=0, choices=[(how, 1.0)])
-        for how in ("turned", "any")
+        for how in (how, "any")
     )
 
     def change(sampler: PairSampler) -> float:
         pairs = [sampler.choose() for _ in range(60)]
-        return float(np.mean([abs(sampler.turn[a] - sampler.turn[b]) for a, b in pairs]))
+        held = getattr(sampler, angle)
+        return float(np.mean([abs(held[a] - held[b]) for a, b in pairs]))
 
-    assert change(turned) > 1.3 * change(any_of)
+    assert change(chosen) > 1.3 * change(any_of)
 
 
 def test_the_field_is_judged_by_looks_where_the_camera_saw(

@@ -16,7 +16,7 @@ from vasa_cli.face import Window
 SOFT_EDGE = 0.12  # share of the square's side over which it fades into the photo
 SMALLEST_SIDE = 64  # pixels; a smaller square is drawn at this size and shrunk
 OVERHANG = 1.03  # a square that is larger than what of it is photo by no more is shown as it is
-LEAST_VIEW = 0.55  # share of the square's side that is shown at least, whatever of it is photo
+LEAST_VIEW = 0.5  # share of the square's side that is shown at least, whatever of it is photo
 
 
 @dataclass(frozen=True, eq=False)

@@ -237,7 +237,7 @@ def _mask(square: Square, outlines: list[np.ndarray], softness_px: float) -> np.
     full = np.asarray(soft) > 127
     if not full.any():
         return mask
-    rows, columns = (_enlarged_span(full.any(axis), 1 / scale, square.shown) for axis in (1, 0))
+    rows, columns = (_enlarged_span(full, axis, 1 / scale, square.shown) for axis in (1, 0))
     box = tuple(k * scale for k in (columns.start, rows.start, columns.stop, rows.stop))
     size = (columns.stop - columns.start, rows.stop - rows.start)
     ramp = np.asarray(soft.resize(size, Image.Resampling.BILINEAR, box=box), np.float32)
@@ -246,8 +246,11 @@ def _mask(square: Square, outlines: list[np.ndarray], softness_px: float) -> np.
     return mask
 
 
-def _enlarged_span(lines: np.ndarray, factor: float, size: int) -> slice:
-    """From the first to the last of some lines, and one more, once there are so many as a size."""
-    chosen = np.flatnonzero(lines)
-    first, last = (chosen[0] - 1) * factor, (chosen[-1] + 2) * factor
+def _enlarged_span(full: np.ndarray, axis: int, factor: float, size: int) -> slice:
+    """From the first to the last line across an axis that holds anything, and one more each way.
+
+    Args: full (n, n) bool; factor and size, of which they are once enlarged.
+    """
+    lines = np.flatnonzero(full.any(axis=axis))
+    first, last = (lines[0] - 1) * factor, (lines[-1] + 2) * factor
     return slice(max(0, math.floor(first)), min(size, math.ceil(last)))

@@ -92,7 +92,7 @@ def draw(
         outside the box around which nothing need be drawn, and is black.
     """
     side = squares[0].side
-    photos = np.stack([cut_square(im, sq.window, side) for im, sq in zip(images, squares)])
+    photos = [cut_square(im, sq.window, side) for im, sq in zip(images, squares)]
     here, there = (
         to_device(
             np.stack([sq.window.to_crop(p) for sq, p in zip(squares, points.astype(np.float64))]),

@@ -132,13 +132,14 @@ def own_part(photo: Tensor, shape: Shape, side: int, places: tuple[Tensor, ...] 
     else:
         behind = (mean + 1) * layers.DARK - 1
         inside = torch.cat([picture, opening], 1)
-    colour = colour_share(picture)
-    view = generator_view(shape, picture, side)
+    coarse = resized(picture, side)  # enough for what is but a mean
+    colour = colour_share(coarse)
+    view = generator_view(shape, coarse)
     if not places:
         disk = shape.iris_disk(side // 2, iris_radius(shape))
         return Own(shape, torch.cat([view, disk], 1), inside, behind, colour)
     nose, chin = places
-    row = teeth.expect(picture, opening, shape, nose, colour)
+    row = teeth.expect(coarse, resized(opening, side), shape, nose, colour)
     behind_it = cavity.expect(shape, chin, row.white, colour)
     rim = layers.middles(fine, columns)[:, None] - columns[:, 2:3] + LIP_RIM  # (B, fine, fine)
     known = torch.maximum(
@@ -186,15 +187,17 @@ def colour_share(picture: Tensor) -> Tensor:
     return ((chroma - GREY) / GREY).clamp(0, 1)
 
 
-def generator_view(shape: Shape, picture: Tensor, side: int) -> Tensor:
-    """A square (B, 3, l, l) with its maps, (B, 12 + N_MAPS, side / 2, side / 2)."""
-    columns = shape.columns(side // 2)
+def generator_view(shape: Shape, picture: Tensor) -> Tensor:
+    """A square (B, 3, s, s) with its maps, (B, 12 + N_MAPS, s / 2, s / 2)."""
+    columns = shape.columns(picture.shape[-1] // 2)
     maps = shape.maps(columns, shape.opening(columns))
-    return torch.cat([F.pixel_unshuffle(resized(picture, side), 2), maps], 1)
+    return torch.cat([F.pixel_unshuffle(picture, 2), maps], 1)
 
 
 def resized(x: Tensor, side: int) -> Tensor:
     """(B, C, l, l) to (B, C, side, side), averaging when it shrinks."""
+    while x.shape[-1] % (2 * side) == 0:  # the mean of two by two, which PyTorch finds faster so
+        x = F.interpolate(x, scale_factor=0.5, mode="bilinear", align_corners=False)
     if x.shape[-1] == side:
         return x
     if x.shape[-1] > side:

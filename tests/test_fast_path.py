@@ -69,7 +69,7 @@ def test_fast_frames_are_the_plain_ones(name: str, motion: Motion) -> None:
         assert eye_tweens(targets[:BATCH]).between
     with torch.inference_mode():
         seen = renderer.look(portrait, placement).expand(len(motion))
-        moved = plain.move(seen, targets)
+        moved = plain.move(seen, targets).attached(seen.edges)
         frames = plainly_moved(seen.photo, moved)
         for painted in (
             *plain.paint_eyes(seen, targets, moved),

@@ -30,6 +30,7 @@ from vasa_cli.models.painting import (
     Own,
     Painted,
     eye_shape,
+    in_own_colour,
     lay_eye,
     lay_mouth,
     own_mouth,
@@ -186,7 +187,7 @@ class Decoder(nn.Module):
         with torch.no_grad():
             laid = lay_mouth(seen.photo, seen.mouth, seen.points, points, field)
         change = self._run(self.mouth, torch.cat(laid.given, 1), *seen.entered.mouths).float()
-        return paint(laid, change, self.mouth_window)
+        return paint(laid, in_own_colour(change, laid.given[0]), self.mouth_window)
 
     def paint_eyes(
         self, seen: Appearance, points: Tensor, field: MotionField, *, in_a_row: bool = False

@@ -15,7 +15,7 @@ from vasa_cli.models.layers import Shape, mix
 from vasa_cli.models.moved import MotionField
 
 EYES = ("left", "right")
-CHROMA = 0.25  # how much of what a generator changes in colour, beyond brightness, is taken
+CHROMA = 0.25  # how much of what the mouth's changes in colour, beyond brightness, is taken
 DIM = 1.1  # added to a colour in [-1, 1] to tell its brightness, so that none is black
 MOUTH_SIDE, EYE_SIDE = 128, 96  # pixels of the local generators
 LAYER_SIDES = (96, 128, 160, 192, 256, 320, 384, 512)  # pixels at which layers are laid
@@ -365,7 +365,7 @@ def lay_eye(photo: Tensor, own: Own, points: Tensor, field: MotionField, eye: st
 
 def paint(laid: Laid, out: Tensor, window: Tensor) -> Painted:
     """Layers and a generator's output (B, 12, s / 2, s / 2)."""
-    change = F.pixel_shuffle(in_own_colour(out, laid.given[0]), 2) * (window * laid.kept)
+    change = F.pixel_shuffle(out, 2) * (window * laid.kept)
     if (laid.colour < 1).any():
         change = mix(change.mean(1, keepdim=True), change, laid.colour)
     return Painted(laid.patch, laid.moved, laid.drawn, laid.given, laid.colour, laid.kept, change)
@@ -374,8 +374,9 @@ def paint(laid: Laid, out: Tensor, window: Tensor) -> Painted:
 def in_own_colour(out: Tensor, seen: Tensor) -> Tensor:
     """A generator's output as more and less light on what it was shown, (B, 12, h, w) all.
 
-    Light and shadow are what it is needed for; the mean of what people's colours do made lips go
-    blue as a smile shut.
+    Light and shadow are what it is needed for about a mouth; the mean of what people's colours do
+    made lips go blue as a smile shut. Not for eyes: where hair and forehead lie above brows, it
+    has to make skin of hair.
     """
     rgb, shown = out.unflatten(1, (3, 4)), seen.unflatten(1, (3, 4))
     bright = (shown.sum(1, keepdim=True) / 3 + DIM).clamp_min(DIM - 1)

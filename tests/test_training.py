@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 
 from tests.test_pipeline import sound
 from vasa_cli.cli.main import main
-from vasa_cli.errors import InputError
+from vasa_cli.errors import InputError, UsageError
 from vasa_cli.geometry import N_DYNAMICS, N_IDENTITY, FaceCode, Geometry
 from vasa_cli.loading import load_geometry
 from vasa_cli.models.decoder import Decoder
@@ -165,6 +165,12 @@ def test_training_goes_on_from_weights_where_there_is_no_checkpoint() -> None:
     for holder in (team.decoder, team.average.module):
         state = holder.state_dict()
         assert all(torch.equal(state[name], value.float()) for name, value in shipped.items())
+
+
+def test_weights_of_another_width_are_told() -> None:
+    team = make_team(width=8, rate=1e-4, device="cpu")
+    with pytest.raises(UsageError, match="give --width 32"):
+        begin_with(team, find_weights_dir())
 
 
 def test_labels_are_found_by_folder_and_cache(prepared: tuple[Path, Path]) -> None:

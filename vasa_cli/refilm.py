@@ -48,7 +48,7 @@ class Plan:
     lent: Mapping[int, int] = field(default_factory=dict)
     parts: tuple[str, ...] = LOCAL_PARTS  # of the face that the mask lets be seen
 
-    def shown(self, k: int, square: Square, source: np.ndarray) -> np.ndarray:
+    def mask_of(self, k: int, square: Square, source: np.ndarray) -> np.ndarray:
         """What of the new frame k is new, (shown, shown), 0 to 1.
 
         Args: source, points (478, 3) of the face as it was filmed.
@@ -123,7 +123,7 @@ def drawn(
         frames, squares = [k for k, _ in chosen], [square for _, square in chosen]
         own = plan.numbers[frames]
         masks = [
-            plan.shown(k, square, source)
+            plan.mask_of(k, square, source)
             for k, square, source in zip(frames, squares, seen.points[own])
         ]
         made = repaint.draw(

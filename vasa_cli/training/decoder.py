@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vasa_cli.errors import UsageError
 from vasa_cli.geometry import Geometry
+from vasa_cli.loading import build
 from vasa_cli.models import fields
 from vasa_cli.models.blocks import channels_last, channels_last_weights, conv
 from vasa_cli.models.decoder import Appearance, Decoder
@@ -30,7 +32,6 @@ from vasa_cli.training import crops, shut
 from vasa_cli.training.features import FaceFeatures, load_features
 from vasa_cli.training.loop import Ahead, Average, Run, learning_rate, set_learning_rate
 from vasa_cli.training.pairs import CHOICES, FIELD_CHOICES, Pair, PairSampler
-from vasa_cli.weights import load_weights
 
 WHOLE_SIDE = 160  # pixels at which the moved photo as a whole is compared
 PARTS = ("motion", "mouth", "eye")
@@ -152,10 +153,10 @@ def whole_loss(
     grid = fields.pixel_grid(WHOLE_SIDE, pair.photo.device).expand(len(pair.photo), -1, -1, -1)
     moved = sample_moved(seen.photo, field, grid)
     truth = F.interpolate(pair.target, size=side, mode="area")
-    weight = F.interpolate(pair.valid, size=side, mode="area")
+    seen_by_camera = F.interpolate(pair.valid, size=side, mode="area")
     near = fields.candidate_flows(pair.source, pair.points, 32, (0.08,))[1]
     near = F.interpolate(near, size=side, mode="bilinear", align_corners=False)
-    weight = weight * (1 + 2 * near)
+    weight = seen_by_camera * (1 + 2 * near)
     loss = masked_mean((moved - truth).abs(), weight)
     loss = loss + masked_mean((laplacian(moved) - laplacian(truth)).abs(), weight)
     across = (field.flow[..., 1:] - field.flow[..., :-1]).abs().mean()
@@ -163,7 +164,6 @@ def whole_loss(
     loss = loss + 0.05 * bend + 0.005 * field.hidden.mean()
     if judge is None:
         return loss
-    seen_by_camera = F.interpolate(pair.valid, size=side, mode="area")
     shown = truth + (moved - truth) * seen_by_camera
     with torch.autocast(moved.device.type, torch.bfloat16):
         distance = judge.distance(channels_last(shown), channels_last(truth))
@@ -303,11 +303,13 @@ def start_afresh(team: Team, names: tuple[str, ...]) -> None:
 def begin_with(team: Team, weights_dir: Path) -> None:
     """Take the decoder from a folder of weights.
 
-    Raises: WeightsError when they are not whole, RuntimeError when they are of another size.
+    Raises: WeightsError when they are not whole, UsageError when they are of another width.
     """
-    tensors, _ = load_weights("decoder", weights_dir=weights_dir)
+    learned, _ = build("decoder", Decoder, weights_dir, torch.device("cpu"))
+    if (width := learned.width) != team.decoder.width:
+        raise UsageError(f"{weights_dir} has a decoder of width {width}; give --width {width}")
     for holder in (team.decoder, team.average.module):
-        holder.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+        holder.load_state_dict(learned.state_dict())
 
 
 def train(
@@ -331,14 +333,12 @@ def train(
     """Train until the time is over; the averaged decoder.
 
     Args: parts: which of motion field, mouth and eye are trained, the others stay as they are;
-        afresh: which of them begin anew; begin: a folder of weights to go on from where there is no
-        checkpoint.
-    Raises: InputError when the judge's checkpoint or the crops are missing.
+        afresh: which begin anew; begin: weights to go on from where there is no checkpoint.
+    Raises: InputError when the judge's checkpoint or the crops are missing; as `begin_with`.
     """
     run = Run(folder, minutes, device, report=report, max_steps=max_steps)
     team = make_team(width=width, rate=rate, device=device)
-    taken_on = begin is not None and not run.checkpoint.exists()
-    if begin is not None and taken_on:
+    if begin is not None and not run.checkpoint.exists():
         begin_with(team, begin)
     run.resume(team.parts())
     start_afresh(team, afresh)
@@ -350,7 +350,7 @@ def train(
     )
     if not (cache / "shut.npy").exists():
         shut.build(team.decoder, pictures.crops, pictures.mouth, geometry, cache / "shut")
-    if not (cache / "spoken.npy").exists() and (taken_on or run.step >= SPOKEN_FROM):
+    if not (cache / "spoken.npy").exists() and (begin or run.step >= SPOKEN_FROM):
         average: Decoder = team.average.module  # type: ignore[assignment]
         told = (pictures.crops, pictures.mouth, geometry, cache / "spoken")
         shut.build(average, *told, shut.speaking)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,13 @@ from vasa_cli.geometry import EXPLICIT, N_DYNAMICS, N_HEAD_POSE, Geometry
 from vasa_cli.loading import load_geometry
 from vasa_cli.models.articulator import (
     AHEAD_FEATURES,
+    FURTHEST,
     N_PROSODY,
     PAST_FEATURES,
     Articulator,
     articulation,
 )
-from vasa_cli.models.audio_encoder import N_CLASSES, N_MELS, AudioEncoder
+from vasa_cli.models.audio_encoder import LOUDEST_LEFT, N_CLASSES, N_MELS, AudioEncoder
 from vasa_cli.motion import FREE, LIDS, MOUTH_OPEN, articulated
 from vasa_cli.speech import N_FEATURES, SpeechReader
 from vasa_cli.training import articulator as training
@@ -88,6 +90,33 @@ def test_what_is_far_away_is_not_heard(network: Articulator) -> None:
     assert k // 2 in frames
     assert 2 * int(frames.min()) >= k - AHEAD_FEATURES - 1
     assert 2 * int(frames.max()) <= k + PAST_FEATURES + 1
+
+
+def test_layers_that_feed_each_other_stay_within_bounds(network: Articulator) -> None:
+    wild = copy.deepcopy(network)
+    for layer in wild.ear.layers:
+        layer.mix.weight.data.mul_(50)
+    mels, prosody = torch.rand(1, 4 * 40, N_MELS), torch.rand(1, 2 * 40, N_PROSODY)
+    assert float(wild.ear.features(mels).detach().max()) <= LOUDEST_LEFT
+    assert float((articulation(wild, mels, prosody) / wild.gain).abs().max()) <= FURTHEST
+
+
+def test_what_comes_near_the_bound_costs_in_training(network: Articulator) -> None:
+    wild = copy.deepcopy(network)
+    excess = training.Excess(wild.ear)
+    mels = torch.rand(1, 4 * 40, N_MELS)
+    wild.ear.features(mels)
+    assert excess.taken().item() == 0
+    for layer in wild.ear.layers:
+        layer.mix.weight.data.mul_(50)
+    wild.ear.features(mels)
+    cost = excess.taken()
+    cost.backward()  # type: ignore[no-untyped-call]
+    assert cost.item() > 1 and wild.ear.layers[0].mix.weight.grad.abs().max() > 0
+    for layer in wild.ear.layers:
+        layer.mix.weight.data.mul_(0.02)
+    wild.ear.features(mels)
+    assert excess.taken().item() == 0  # what was before is forgotten
 
 
 def test_a_reader_without_an_articulator_says_so() -> None:

@@ -16,7 +16,7 @@ from vasa_cli.audio import Audio, load_audio
 from vasa_cli.config import RenderOptions
 from vasa_cli.diffusion import WINDOW
 from vasa_cli.geometry import N_HEAD_POSE
-from vasa_cli.motion import Motion, articulated
+from vasa_cli.motion import MOUTH_OPEN, Motion, articulated
 from vasa_cli.motion_figures import blinks, drift, read_face, turn_per_frame
 from vasa_cli.steadying import reach
 from vasa_cli.pipeline import Renderer
@@ -85,6 +85,22 @@ def test_one_seed_gives_one_motion_and_another_seed_another(
     )
     assert np.array_equal(first, again)
     assert np.abs(first - other).max() > 0.5
+
+
+@pytest.mark.parametrize("hertz", [1000, 3000, 7000])
+def test_whistles_neither_distort_a_face_nor_deafen_it(
+    renderer: Renderer, speech: Audio, hertz: int
+) -> None:
+    """Tones, and the s of some people, had made the ear's layers feed each other without end."""
+    time_s = np.arange(len(speech.samples)) / 16000
+    whistle = np.where(time_s % 1.5 < 0.25, 6000 * np.sin(2 * np.pi * hertz * time_s), 0)
+    mixed = (speech.samples + whistle).clip(-32767, 32767).astype(np.int16)
+    ear, lips = renderer.models.ear, []
+    for audio in (speech, replace(speech, samples=mixed)):
+        lips.append(ear.articulate(audio, ear.read(audio))[:, MOUTH_OPEN])
+    plain, whistled = lips
+    assert np.abs(whistled).max() < 2 * np.abs(plain).max()
+    assert np.corrcoef(plain, whistled)[0, 1] > 0.7
 
 
 def test_motion_does_not_hang_on_the_number_of_cores(renderer: Renderer, speech: Audio) -> None:

@@ -23,8 +23,8 @@ from vasa_cli.loading import load_geometry
 from vasa_cli.models.decoder import Decoder
 from vasa_cli.training import crops, data, shut, teacher
 from vasa_cli.training import prepare as preparation
-from vasa_cli.training.loop import Ahead
-from vasa_cli.training.decoder import begin_with, make_team, whole_loss
+from vasa_cli.training.loop import Ahead, begin_with
+from vasa_cli.training.decoder import make_team, whole_loss
 from vasa_cli.training.pairs import PairSampler, move_points, openings, random_affine
 from vasa_cli.video import VideoWriter
 from vasa_cli.weights import find_weights_dir, load_weights
@@ -160,7 +160,7 @@ def test_labelling_starts_all_workers_however_long_the_list(tmp_path: Path) -> N
 
 def test_training_goes_on_from_weights_where_there_is_no_checkpoint() -> None:
     team = make_team(width=32, rate=1e-4, device="cpu")
-    begin_with(team, find_weights_dir())
+    begin_with(find_weights_dir(), "decoder", team.decoder, team.average.module)
     shipped, _ = load_weights("decoder", weights_dir=find_weights_dir())
     for holder in (team.decoder, team.average.module):
         state = holder.state_dict()
@@ -170,7 +170,7 @@ def test_training_goes_on_from_weights_where_there_is_no_checkpoint() -> None:
 def test_weights_of_another_width_are_told() -> None:
     team = make_team(width=8, rate=1e-4, device="cpu")
     with pytest.raises(UsageError, match="give --width 32"):
-        begin_with(team, find_weights_dir())
+        begin_with(find_weights_dir(), "decoder", team.decoder, team.average.module)
 
 
 def test_labels_are_found_by_folder_and_cache(prepared: tuple[Path, Path]) -> None:

@@ -13,6 +13,7 @@ from vasa_cli.cli.train_emotions import emotions
 from vasa_cli.cli.train_options import (
     EXISTING,
     LICENCE,
+    begin_option,
     cache_option,
     data_option,
     gathered,
@@ -190,11 +191,7 @@ def encoder(data: Path, cache: Path, output: Path, parts: tuple[str, ...], **set
     type=click.Choice(["motion", "mouth", "eye"]),
     help="Let this part begin anew; may be repeated.",
 )
-@click.option(
-    "--begin",
-    type=EXISTING,
-    help="Folder of weights to go on from where there is no checkpoint, as `weights`.",
-)
+@begin_option()
 def decoder(
     data: Path,
     cache: Path,

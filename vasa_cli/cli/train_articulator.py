@@ -7,11 +7,13 @@ from typing import Any
 
 import click
 
-from vasa_cli.cli.train_options import gathered, keep, shared_options, tell
+from vasa_cli.cli.train_options import begin_option, gathered, keep, shared_options, tell
 
 
 @click.command(epilog="\b\nExample:\n  vasa train articulator --data clips/ --minutes 15")
 @shared_options(minutes=15, batch=48, width=160)
+@begin_option()
+@click.option("--rate", default=1e-3, show_default=True, help="Highest learning rate.")
 def articulator(data: Path, cache: Path, output: Path, **settings: Any) -> None:
     """Train the lips' regressor on clips with sound; needs geometry and audio-encoder."""
     import torch

@@ -43,6 +43,15 @@ def output_option(help_text: str = OUTPUT_HELP) -> Callable[..., Any]:
     )
 
 
+def begin_option() -> Callable[..., Any]:
+    """`--begin`, of trainings that can go on from weights."""
+    return click.option(
+        "--begin",
+        type=EXISTING,
+        help="Folder of weights to go on from where there is no checkpoint, as `weights`.",
+    )
+
+
 def shared_options(
     minutes: float, batch: int, width: int
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -21,6 +21,7 @@ _REACH = 2 * sum(_TAPS // 2 * dilation for dilation in _DILATIONS)  # features o
 PAST_FEATURES = 2 * ((PAST_FRAMES + _REACH + 1) // 2)
 AHEAD_FEATURES = 2 * ((AHEAD_FRAMES + _REACH + 1) // 2)
 LOOK_AHEAD_S = 0.02 * AHEAD_FEATURES
+FURTHEST = 4.0  # standard deviations a face goes; people's voices ask for 3.5 at most
 
 
 class Articulator(nn.Module):
@@ -64,6 +65,6 @@ class Articulator(nn.Module):
 
 @torch.inference_mode()
 def articulation(model: Articulator, mels: Tensor, prosody: Tensor) -> Tensor:
-    """Dynamics as lively as people's, (B, T, K)."""
-    spread: Tensor = model(mels, prosody) * model.gain
+    """Dynamics as lively as people's, within what faces do, (B, T, K)."""
+    spread: Tensor = model(mels, prosody).clamp(-FURTHEST, FURTHEST) * model.gain
     return spread

@@ -71,6 +71,9 @@ AHEAD_FRAMES = 1 + sum(dilation * ahead for dilation, ahead in _LAYERS)
 PAST_FRAMES = 1 + sum(dilation * (_TAPS - 1 - ahead) for dilation, ahead in _LAYERS)
 # Of the frame's centre: eight frames of 20 ms, 15 ms of the first layer, 12.5 ms of a mel window.
 LOOK_AHEAD_S = 0.02 * (AHEAD_FRAMES - 1) + 0.015 + 0.0125
+# What enters and leaves the layers is under 15 and 26 in all speech, noise and music measured. Past
+# that they feed each other: a whistled s, or a beep, grows tenfold a layer. So it is cut there.
+LOUDEST, LOUDEST_LEFT = 16.0, 32.0
 
 
 class Dilated(nn.Module):
@@ -114,8 +117,8 @@ class AudioEncoder(nn.Module):
         """What the logits are made of, (B, width, T)."""
         x = F.silu(self.enter(mels.transpose(1, 2)))
         for layer in self.layers:
-            x = layer(x)
-        return F.silu(x)
+            x = layer(x.clamp(-LOUDEST, LOUDEST))
+        return F.silu(x.clamp(-LOUDEST_LEFT, LOUDEST_LEFT))
 
     def forward(self, mels: Tensor) -> Tensor:
         return self.leave(self.features(mels)).transpose(1, 2).float()  # (B, T, N_CLASSES)

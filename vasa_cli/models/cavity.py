@@ -20,7 +20,7 @@ from vasa_cli.models.layers import Shape
 from vasa_cli.models.teeth import along_row
 
 # Colours of the dark behind, of the tongue and of the lower teeth, of white's at that place.
-COLOURS = (0.15, 0.06, 0.06), (0.70, 0.35, 0.34), (0.78, 0.73, 0.66)
+COLOURS = (0.15, 0.06, 0.06), (1.12, 0.68, 0.68), (0.66, 0.60, 0.54)
 # From 1,400 portraits: how far the edge of the lower lip is above the chin when lips are shut (0.80
 # on average), and by how much less for each unit that they are open: the lip leaves the jaw.
 OVER_CHIN_RANGE, LEAVES_JAW = (0.70, 0.90), 0.33
@@ -36,11 +36,12 @@ SHOWN_FROM, SHOWN_BY = (
     0.05,
     0.10,
 )  # openings of the mouth at which the row begins to be seen, is seen
+SPECKS = 0.018  # what rises over the lip by so little is left out: it would be a line of specks
 TONGUE_HIGH = 0.62  # of the opening's height, in a mouth that is open by WIDE or more
 WIDE = 0.24
 TONGUE_HALF = 0.34  # half its width
 TONGUE_SOFT = 0.045  # of its edge
-TONGUE_BACK = 0.55  # brightness of its back, of the front's
+TONGUE_BACK = 0.7  # brightness of its back, of the front's
 GROOVE, GROOVE_HALF = 0.14, 0.03  # darkness along its middle, and how wide
 LIP_SHADOW, LIP_SHADOW_HEIGHT = 0.35, 0.05  # of the lower lip on what lies behind it
 
@@ -116,7 +117,9 @@ def lay(
     below, beside = row_heights(across, torch.maximum(cavity.edge, most), down)
     fade = ((FADES[1] - across.abs()) / (FADES[1] - FADES[0])).clamp(0, 1)
     shown = ((gap - SHOWN_FROM) / (SHOWN_BY - SHOWN_FROM)).clamp(0, 1)
-    tooth = torch.sigmoid(below / (0.7 * pixel)) * (fade * shown)
+    over = below[:, :1] + lower - rows[:1]  # the lip, of the row
+    rises = ((over - SPECKS) / SPECKS).clamp(0, 1)
+    tooth = torch.sigmoid(below / (0.7 * pixel)) * (fade * shown * rises)
     ivory = 1 - GAP * torch.exp(-((beside / (0.75 * pixel)) ** 2))
     shadow = 1 - LIP_SHADOW * (1 - (over_lip / LIP_SHADOW_HEIGHT).clamp(0, 1))
     drawn = layers.mix(cavity.dark, cavity.tongue * lit[:, None], tongue[:, None])

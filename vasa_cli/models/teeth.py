@@ -34,15 +34,15 @@ SLIT, OPEN = 0.03, 0.09
 WIDE = 0.18  # opening from which it is the photo's own without being bright
 WHITE_SHARE = 0.3  # of what is open, to be bright enough for teeth
 
-WHITE = (0.90, 0.86, 0.80)  # teeth in white light
+WHITE = (0.94, 0.92, 0.87)  # teeth in white light
 # Brightness of teeth as that of the skin around the mouth goes from 0 to 1, and the most of it: a
 # little over that of light skin, twice that of dark.
-BRIGHTNESS, BRIGHTEST = (0.25, 1.10), 0.95
-CAST = 0.35  # how much of the skin's colour is that of the light
-OPACITY = 0.9  # the rest is the generator's shading
+BRIGHTNESS, BRIGHTEST = (0.30, 1.25), 1.0
+CAST = 0.25  # how much of the skin's colour is that of the light
+OPACITY = 0.94  # the rest is the generator's shading
 GAP = 0.2  # darkness between two teeth
 GAP_HEIGHT = 0.18  # from the edge up to where gaps are gone
-LIP_SHADOW, LIP_SHADOW_HEIGHT = 0.28, 0.06
+LIP_SHADOW, LIP_SHADOW_HEIGHT = 0.20, 0.06
 SIDE_SHADOW, SIDE = 0.55, 0.48  # towards the corners
 FADES = (0.36, 0.51)  # distance from the middle at which the row begins to fade, and is gone
 

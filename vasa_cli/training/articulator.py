@@ -8,12 +8,13 @@ from typing import Callable
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from vasa_cli.geometry import EXPLICIT, N_DYNAMICS, N_HEAD_POSE, Geometry
 from vasa_cli.models.articulator import N_PROSODY, Articulator
-from vasa_cli.models.audio_encoder import N_MELS, AudioEncoder
+from vasa_cli.models.audio_encoder import LOUDEST, N_MELS, AudioEncoder
 from vasa_cli.motion import FREE, LIDS
-from vasa_cli.training.loop import Average, Run, learning_rate, set_learning_rate
+from vasa_cli.training.loop import Average, Run, begin_with, learning_rate, set_learning_rate
 from vasa_cli.training.motion import column_weights, lips_trusted
 from vasa_cli.training.motion_data import Take
 from vasa_cli.training.sound_augment import another_voice
@@ -26,6 +27,8 @@ ERROR_WEIGHT = 0.3  # of the squared error beside 1 less the correlation
 EAR_RATE = 0.2  # learning rate of the ear that is trained on, of that of the rest
 LONGEST_SHARE = 400.0  # frames of a clip that count for how often it is drawn
 MAX_GAIN = 2.0
+NEAR = 0.8  # of `LOUDEST`, from where on it costs
+NEAR_WEIGHT = 0.1
 
 
 class WindowSampler:
@@ -90,6 +93,24 @@ def loss_of(found: Tensor, truth: Tensor, weight: Tensor, columns: Tensor) -> Te
     return apart + ERROR_WEIGHT * error
 
 
+class Excess:
+    """How far what goes through an ear's layers comes near where it is cut.
+
+    What is cut has no gradient, so layers that feed each other would stay as they are.
+    """
+
+    def __init__(self, ear: AudioEncoder) -> None:
+        self._found: list[Tensor] = []
+        for layer in list(ear.layers)[:-1]:
+            layer.register_forward_hook(lambda module, given, made: self._found.append(made))
+
+    def taken(self) -> Tensor:
+        """Mean square of what was too much since it was last asked, ()."""
+        found, self._found = self._found, []
+        over = [F.relu(x.float().abs() - NEAR * LOUDEST).square().mean() for x in found]
+        return torch.stack(over).mean()
+
+
 def weights_of_columns(geometry: Geometry) -> Tensor:
     """How much each of the dynamics counts, (N_DYNAMICS,), 1 on average."""
     columns = column_weights(geometry)[N_HEAD_POSE:].clone()
@@ -130,10 +151,13 @@ def train(
     rate: float = 1e-3,
     report: Callable[[str], None] = print,
     max_steps: int = 10**9,
+    begin: Path | None = None,
 ) -> Articulator:
     """Train until the time is over; the averaged articulator.
 
-    Args: ear: the phonetic one, as whose copy the articulator's own begins.
+    Args: ear: the phonetic one, as whose copy the articulator's own begins; begin: weights to
+        go on from where there is no checkpoint.
+    Raises: as `begin_with`.
     """
     learned = [t for t in takes if not t.validation and lips_trusted(t) > 0]
     held = [t for t in takes if t.validation and t.real and lips_trusted(t) > 0] or learned
@@ -141,6 +165,8 @@ def train(
     columns = weights_of_columns(geometry).to(device)
     model = Articulator(n_dynamics=N_DYNAMICS, ear_width=ear.width, width=width).to(device)
     model.ear.load_state_dict(ear.state_dict(), strict=False)  # all but its classes
+    if begin is not None:
+        begin_with(begin, "articulator", model)
     average = Average(model, decay=0.995)
     own = {id(p) for p in model.ear.parameters()}
     optimiser = torch.optim.AdamW(
@@ -153,6 +179,7 @@ def train(
     run = Run(folder, minutes, device, max_steps=max_steps, report=report)
     parts = {"model": model, "average": average, "optimiser": optimiser}
     run.resume(parts)
+    excess = Excess(model.ear)
     sampler = WindowSampler(learned, spread, seed=run.step)
     torch.manual_seed(run.step)
     mean = 0.0
@@ -164,7 +191,7 @@ def train(
         model.train()
         with run.autocast():
             made = model(another_voice(mels), prosody)
-        loss = loss_of(made, truth, weight, columns)
+        loss = loss_of(made, truth, weight, columns) + NEAR_WEIGHT * excess.taken()
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 2.0)

@@ -11,9 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vasa_cli.errors import UsageError
 from vasa_cli.geometry import Geometry
-from vasa_cli.loading import build
 from vasa_cli.models import fields
 from vasa_cli.models.blocks import channels_last, channels_last_weights, conv
 from vasa_cli.models.decoder import Appearance, Decoder
@@ -30,7 +28,14 @@ from vasa_cli.models.painting import (
 from vasa_cli.models.layers import N_MAPS, Shape
 from vasa_cli.training import crops, shut
 from vasa_cli.training.features import FaceFeatures, load_features
-from vasa_cli.training.loop import Ahead, Average, Run, learning_rate, set_learning_rate
+from vasa_cli.training.loop import (
+    Ahead,
+    Average,
+    Run,
+    begin_with,
+    learning_rate,
+    set_learning_rate,
+)
 from vasa_cli.training.pairs import CHOICES, FIELD_CHOICES, Pair, PairSampler
 
 WHOLE_SIDE = 160  # pixels at which the moved photo as a whole is compared
@@ -300,18 +305,6 @@ def start_afresh(team: Team, names: tuple[str, ...]) -> None:
             team.optimiser.state.pop(parameter, None)
 
 
-def begin_with(team: Team, weights_dir: Path) -> None:
-    """Take the decoder from a folder of weights.
-
-    Raises: WeightsError when they are not whole, UsageError when they are of another width.
-    """
-    learned, _ = build("decoder", Decoder, weights_dir, torch.device("cpu"))
-    if (width := learned.width) != team.decoder.width:
-        raise UsageError(f"{weights_dir} has a decoder of width {width}; give --width {width}")
-    for holder in (team.decoder, team.average.module):
-        holder.load_state_dict(learned.state_dict())
-
-
 def train(
     folder: Path,
     cache: Path,
@@ -339,7 +332,7 @@ def train(
     run = Run(folder, minutes, device, report=report, max_steps=max_steps)
     team = make_team(width=width, rate=rate, device=device)
     if begin is not None and not run.checkpoint.exists():
-        begin_with(team, begin)
+        begin_with(begin, "decoder", team.decoder, team.average.module)
     run.resume(team.parts())
     start_afresh(team, afresh)
     features = channels_last_weights(load_features(judge)).to(device) if judge else None

@@ -14,8 +14,24 @@ from typing import Any, Callable, Generic, TypeVar
 import torch
 from torch import nn
 
+from vasa_cli.errors import UsageError
+from vasa_cli.loading import build
+
 CHECKPOINT_EVERY_S = 180.0
 Drawn = TypeVar("Drawn")
+
+
+def begin_with(weights_dir: Path, name: str, *networks: Any) -> None:
+    """Give networks of one kind the weights of that name in a folder.
+
+    Raises: WeightsError when they are not whole, UsageError when they are of another width.
+    """
+    learned, _ = build(name, type(networks[0]), weights_dir, torch.device("cpu"))
+    width = learned.dims["width"]
+    if width != networks[0].dims["width"]:
+        raise UsageError(f"{weights_dir} has a {name} of width {width}; give --width {width}")
+    for network in networks:
+        network.load_state_dict(learned.state_dict())
 
 
 @dataclass

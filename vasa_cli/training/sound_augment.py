@@ -100,7 +100,7 @@ def plain(wave: Tensor) -> Tensor:
 
 
 def another_voice(mels: Tensor) -> Tensor:
-    """Mels (B, K, N_MELS) as of another mouth, microphone and room noise, with holes.
+    """Mels (B, K, N_MELS) as of another mouth, microphone and room noise, with tones and holes.
 
     For sounds of which only mels are kept; the time does not change.
     """
@@ -112,7 +112,22 @@ def another_voice(mels: Tensor) -> Tensor:
     mels = torch.where(mels > 0, (mels + colour + loudness).clamp_min(0), mels)
     floor = torch.where(_chance(mels, 0.3), torch.rand(n, 1, device=mels.device), 0.0)[..., None]
     noise = floor + torch.where(floor > 0, 0.1 * torch.randn_like(mels), 0.0)
-    return _mask(torch.maximum(mels, noise))
+    return _mask(torch.maximum(torch.maximum(mels, noise), _tones(mels)))
+
+
+def _tones(mels: Tensor) -> Tensor:
+    """Beeps, squeaks, hum and whistled sibilants in a quarter of the sounds: lines in mels."""
+    n, n_frames, n_mels = mels.shape
+    time = torch.linspace(0, 1, n_frames, device=mels.device)
+    start = torch.rand(n, 1, device=mels.device) * 1.2 - 0.2
+    length = torch.rand(n, 1, device=mels.device).pow(3) + 0.02  # from 60 ms on, often short
+    lasts = (time >= start) & (time < start + length)  # (n, K)
+    glide = _normal(mels, 12.0)[:, None] * (torch.rand(n, 1, device=mels.device) < 0.5)
+    centre = torch.rand(n, 1, device=mels.device) * n_mels + glide * (time - start)
+    width = torch.rand(n, 1, 1, device=mels.device) * 2.5 + 0.5
+    away = (torch.arange(n_mels, device=mels.device) - centre[..., None]) / width
+    level = torch.empty(n, 1, device=mels.device).uniform_(1.0, 5.0) * lasts * _chance(mels, 0.25)
+    return level[..., None] * torch.exp(-0.5 * away.square())
 
 
 def respeed(source: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,10 +13,12 @@ from vasa_cli.face import (
     Detection,
     FaceReader,
     Window,
+    cut_quickly,
     cut_square,
     tile_starts,
     to_pixels,
     to_tensor,
+    whole_pixels,
     without_doubles,
 )
 from vasa_cli.loading import build, load_geometry
@@ -156,6 +158,30 @@ def test_cutting_beyond_the_picture_repeats_its_edge() -> None:
 def test_cutting_at_the_pictures_own_scale_changes_nothing() -> None:
     image = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
     assert np.array_equal(cut_square(image, Window(32.0, 32.0, 16.0), 32), image[16:48, 16:48])
+
+
+@pytest.mark.parametrize(
+    "x, y, half", [(60.2, 40.7, 30.3), (3.0, 5.0, 25.0), (118.0, 70.0, 40.0), (60.0, 40.0, 9.6)]
+)
+def test_a_window_of_whole_pixels_is_cut_quickly_as_it_is_cut_well(
+    x: float, y: float, half: float
+) -> None:
+    rng = np.random.default_rng(0)
+    small = Image.fromarray(rng.integers(0, 256, (20, 30, 3), np.uint8))
+    image = np.asarray(small.resize((120, 80), Image.Resampling.BICUBIC))
+    window = whole_pixels(Window(x, y, half))
+    assert max(abs(window.x - x), abs(window.y - y), abs(window.half - half)) <= 1
+    well = cut_square(image, window, 48, kernel=Image.Resampling.BILINEAR).astype(int)
+    quick = cut_quickly(image, window, 48)
+    assert quick.shape == (48, 48, 3)
+    inside = (slice(3, -3), slice(3, -3))  # Pillow's kernel looks beyond the window's edges
+    assert np.abs(quick.astype(int) - well)[inside].max() <= 1
+
+
+def test_a_window_beside_the_picture_is_its_edge() -> None:
+    image = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
+    assert (cut_quickly(image, Window(-20.0, -20.0, 4.0), 5) == image[0, 0]).all()
+    assert (cut_quickly(image, Window(20.0, 20.0, 4.0), 5) == image[1, 1]).all()
 
 
 def test_pixels_become_tensors_and_the_same_pixels_again() -> None:

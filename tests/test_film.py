@@ -48,6 +48,13 @@ def test_a_plain_film_is_read_as_it_is(plain: Path) -> None:
     assert all(np.array_equal(a, b) for a, b in zip(frames, read_video(plain)))
 
 
+def test_a_film_is_read_quickly_with_nearly_its_colours(plain: Path) -> None:
+    film = open_film(plain)
+    well, quick = (np.stack(list(film.frames(quickly=q))).astype(int) for q in (False, True))
+    assert well.shape == quick.shape
+    assert np.abs(well - quick).mean() < 2
+
+
 def test_broadcast_rates_are_exact(tmp_path: Path) -> None:
     path = write_film(tmp_path / "f.mp4", drifting(8), fps=Fraction(30000, 1001))
     film = open_film(path)

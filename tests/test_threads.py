@@ -11,7 +11,7 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from vasa_cli.threads import AHEAD, each_within, in_order
+from vasa_cli.threads import AHEAD, ahead, each_within, in_order
 
 
 def test_results_keep_the_order_of_items_that_end_in_another() -> None:
@@ -112,3 +112,34 @@ def test_a_context_holds_while_an_item_is_made_and_not_between() -> None:
 
     found = each_within(within, items())
     assert [(inside, len(depth)) for inside in found] == [(1, 0)] * 3 and not depth
+
+
+def test_items_are_made_ahead_in_a_thread_of_their_own_and_closed() -> None:
+    made, names, closed = [], set(), []
+
+    def items() -> Iterator[int]:
+        try:
+            for k in range(100):
+                made.append(k)
+                names.add(threading.current_thread().name)
+                yield k
+        finally:
+            closed.append(True)
+
+    coming = ahead(items(), 3)
+    assert [next(coming) for _ in range(5)] == list(range(5))
+    coming.close()
+    assert 5 <= len(made) <= 5 + 3 and closed == [True]
+    assert len(names) == 1 and threading.current_thread().name not in names
+    assert list(ahead(iter(range(20)), 4)) == list(range(20))
+
+
+def test_what_making_an_item_raises_comes_in_its_place() -> None:
+    def items() -> Iterator[int]:
+        yield 1
+        raise ValueError("no more")
+
+    coming = ahead(items(), 4)
+    assert next(coming) == 1
+    with pytest.raises(ValueError, match="no more"):
+        next(coming)

@@ -91,7 +91,7 @@ def extract(
     """
     side = tracking_side(film, reader)
     wanted = None if seconds is None else max(1, round(seconds * film.fps))
-    frames = film.frames(n_frames=wanted, longest_side=side)
+    frames = film.frames(n_frames=wanted, longest_side=side, quickly=True)
     total = film.n_expected if wanted is None else min(wanted, film.n_expected)
     seen = track(
         without(frames, skip),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import islice
@@ -18,7 +19,7 @@ from vasa_cli.marked_video import Mark, even_part
 from vasa_cli.models.decoder import LOCAL_PARTS
 from vasa_cli.pipeline import Renderer, marked
 from vasa_cli.repaint import Square
-from vasa_cli.threads import in_order
+from vasa_cli.threads import ahead, in_order
 from vasa_cli.track import Track
 
 DRAWN_AT_ONCE = 4  # frames, each of which is a photo of its own
@@ -91,10 +92,11 @@ def draw(
             made = drawn(renderer, batch, seen, plan, lent)
         return [marked(even_part(frame), marks) for frame in made]
 
-    images = enumerate(film.in_order(plan.numbers.tolist()))
-    batches = iter(lambda: list(islice(images, DRAWN_AT_ONCE)), [])
-    for frames in in_order(finished, batches, n_threads=torch.get_num_threads()):
-        yield from frames
+    with closing(ahead(film.in_order(plan.numbers.tolist()), DRAWN_AT_ONCE)) as coming:
+        images = enumerate(coming)
+        batches = iter(lambda: list(islice(images, DRAWN_AT_ONCE)), [])
+        for frames in in_order(finished, batches, n_threads=torch.get_num_threads()):
+            yield from frames
 
 
 def drawn(

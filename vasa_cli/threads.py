@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, Callable, ContextManager, Iterable, Iterator, TypeVar
+from typing import Any, Callable, ContextManager, Generator, Iterable, Iterator, TypeVar
 
 import torch
 from threadpoolctl import threadpool_limits
@@ -27,7 +27,7 @@ def in_order(
     """
     waiting: deque[Future[Result]] = deque()
     with on_one_core():
-        pool = ThreadPoolExecutor(n_threads, "vasa", _begin)
+        pool = pool_of(n_threads)
         try:
             for item in items:
                 waiting.append(pool.submit(work, item))
@@ -37,6 +37,30 @@ def in_order(
                 yield waiting.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def ahead(items: Iterator[Item], n_items: int) -> Generator[Item]:
+    """The same items, made in a thread of their own, so many before they are asked for.
+
+    What making one raises is raised in its place. When this iterator is closed, so is that.
+    """
+    end: Any = object()
+    waiting: deque[Future[Item]] = deque()
+    with ThreadPoolExecutor(1, "vasa") as pool:
+        try:
+            waiting.extend(pool.submit(next, items, end) for _ in range(n_items))
+            while (item := waiting.popleft().result()) is not end:
+                waiting.append(pool.submit(next, items, end))
+                yield item
+        finally:
+            pool.shutdown(cancel_futures=True)
+            if isinstance(items, Generator):
+                items.close()
+
+
+def pool_of(n_threads: int) -> ThreadPoolExecutor:
+    """Threads that compute on one core each."""
+    return ThreadPoolExecutor(n_threads, "vasa", _begin)
 
 
 def _begin() -> None:

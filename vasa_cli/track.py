@@ -6,12 +6,14 @@ frames at a time are read at once, from where the face was in the frame before t
 
 from __future__ import annotations
 
+from concurrent.futures import Executor
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
-from PIL import Image
 
 from vasa_cli import occlusion
 from vasa_cli.errors import InputError, UsageError
@@ -21,11 +23,14 @@ from vasa_cli.face import (
     Detection,
     FaceReader,
     Window,
-    cut_square,
+    cut_quickly,
     to_tensor,
     whole_face_square,
+    whole_pixels,
 )
 from vasa_cli.geometry import FaceCode
+from vasa_cli.models.fields import halved
+from vasa_cli.threads import ahead, pool_of
 
 BATCH = 8  # frames read at once
 SETTLED = 0.03  # a pass that moves the face by more, in face heights, is followed by another
@@ -88,19 +93,23 @@ def track(
         InputError: no frame shows a face.
         UsageError: never so many faces as `face` says.
     """
-    tracker = _Tracker(reader, face)
     waiting: list[_Frame] = []
-    for frame in watched(frames):
-        if frame.cut is not None and waiting:
+    with (
+        pool_of(torch.get_num_threads()) as cutters,
+        closing(ahead(watched(frames), BATCH)) as coming,
+    ):
+        tracker = _Tracker(reader, face, cutters)
+        for frame in coming:
+            if frame.cut is not None and waiting:
+                tracker.read(waiting)
+                waiting = []
+            waiting.append(frame)
+            if len(waiting) == BATCH:
+                tracker.read(waiting)
+                waiting = []
+                tell(len(tracker.found))
+        if waiting:
             tracker.read(waiting)
-            waiting = []
-        waiting.append(frame)
-        if len(waiting) == BATCH:
-            tracker.read(waiting)
-            waiting = []
-            tell(len(tracker.found))
-    if waiting:
-        tracker.read(waiting)
     tell(len(tracker.found))
     if not any(tracker.found):
         n_frames = len(tracker.found)
@@ -123,8 +132,8 @@ def track(
 class _Tracker:
     """Reads frames in order; holds where the face was last."""
 
-    def __init__(self, reader: FaceReader, face: int | None) -> None:
-        self.reader, self.face = reader, face
+    def __init__(self, reader: FaceReader, face: int | None, cutters: Executor) -> None:
+        self.reader, self.face, self.cutters = reader, face, cutters
         self.points: list[np.ndarray] = []
         self.found: list[bool] = []
         self.repeated: list[bool] = []
@@ -203,24 +212,23 @@ class _Tracker:
         """Read frames from where the face was; how many before it was lost."""
         assert self.last is not None
         place = place_of(self.last)
-        half = place.height * REGION_EXTENT / 2
-        region = Window(place.x, place.y, half)
-        squares = [
-            cut_square(image, region, REGION_SIDE, kernel=Image.Resampling.BILINEAR)
-            for image in images
-        ]
-        pictures = to_tensor(np.stack(squares), self.reader.device)
-        points = torch.from_numpy((self.last - [place.x, place.y, 0]) / half).float()
+        region = whole_pixels(Window(place.x, place.y, place.height * REGION_EXTENT / 2))
+        middle, half = [region.x, region.y, 0.0], region.half
+        cut = partial(cut_quickly, window=region, side=REGION_SIDE)
+        squares = list(self.cutters.map(cut, images))
+        pictures = to_tensor(squares, self.reader.device)
+        small = halved(pictures)  # all that whole faces are read from
+        points = torch.from_numpy((self.last - middle) / half).float()
         points = points.expand(len(images), -1, -1)
         for _ in range(MAX_PASSES):
-            before, points = points, self.reader.read_face(pictures, whole_face_square(points))
+            before, points = points, self.reader.read_face(small, whole_face_square(points))
             moved = (points - before)[..., :2].mean(1).norm(dim=-1) * REGION_EXTENT / 2
             if float(moved.max()) < SETTLED:
                 break
         points = self.reader.refine(pictures, points)
         n_held = self._count_held(pictures, points)
-        pixels = points.numpy().astype(np.float64) * half + [place.x, place.y, 0.0]
-        lower_faces = occlusion.thumbnails(pictures, points)
+        pixels = points.numpy().astype(np.float64) * half + middle
+        lower_faces = occlusion.thumbnails(small, points)
         for k in range(n_held):
             self._append(pixels[k], lower_faces[k])
             self.last = pixels[k]

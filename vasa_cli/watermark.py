@@ -70,9 +70,11 @@ class Watermarker:
             gain = weights @ gains[blocks]
             gain *= self._pattern[strip]
             change = np.rint(gain, out=gain).astype(np.int16)
+            level = np.empty(marked[strip].shape, np.int16)
             for channel in range(3):
-                level = frame[strip, :, channel] + change
-                marked[strip, :, channel] = np.clip(level, 0, 255, out=level)
+                level[..., channel] = change
+            level += frame[strip]
+            marked[strip] = np.clip(level, 0, 255, out=level)
         return marked
 
 

@@ -20,7 +20,7 @@ from vasa_cli.models.layers import Shape
 from vasa_cli.models.teeth import along_row
 
 # Colours of the dark behind, of the tongue and of the lower teeth, of white's at that place.
-COLOURS = (0.15, 0.06, 0.06), (1.12, 0.68, 0.68), (0.66, 0.60, 0.54)
+COLOURS = (0.15, 0.06, 0.06), (1.12, 0.68, 0.68), (0.82, 0.78, 0.75)
 # From 1,400 portraits: how far the edge of the lower lip is above the chin when lips are shut (0.80
 # on average), and by how much less for each unit that they are open: the lip leaves the jaw.
 OVER_CHIN_RANGE, LEAVES_JAW = (0.70, 0.90), 0.33
@@ -43,7 +43,7 @@ TONGUE_HALF = 0.34  # half its width
 TONGUE_SOFT = 0.045  # of its edge
 TONGUE_BACK = 0.7  # brightness of its back, of the front's
 GROOVE, GROOVE_HALF = 0.14, 0.03  # darkness along its middle, and how wide
-LIP_SHADOW, LIP_SHADOW_HEIGHT = 0.35, 0.05  # of the lower lip on what lies behind it
+LIP_SHADOW, LIP_SHADOW_HEIGHT = 0.22, 0.05  # of the lower lip on what lies behind it
 
 
 @dataclass(frozen=True)

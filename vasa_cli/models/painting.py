@@ -319,6 +319,7 @@ def lay_mouth(photo: Tensor, own: Own, source: Tensor, points: Tensor, field: Mo
     ]
     given = (seen, outlines, known, *maps)
     kept = resized(kept, MOUTH_SIDE) * within_face(points, shape.patch, MOUTH_SIDE)
+    kept = kept * shading.off_open_lips(shape, MOUTH_SIDE)
     return Laid(shape.patch, moved, both[:, :4], given, own.colour, kept)
 
 

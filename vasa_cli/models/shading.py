@@ -23,6 +23,10 @@ LINE_BELOW = 0.006  # how far below the meeting it is darkest
 LINE_GONE = 0.1  # opening of the frame's mouth from which it is gone
 LIGHT_HALVED = 0.04  # opening that lets in half of the light
 FULLY_LIT = 0.2  # opening at which teeth that are not the photo's own have their colour
+# Distance from the edges of open lips up to which a generator's light is left out, and from which it
+# is all there; openings from which on that begins, and is so.
+LIPS_BARE, LIPS_LIT = 0.04, 0.10
+BARE_FROM, BARE_BY = 0.03, 0.12
 # Powers of that light in red, green and blue: what comes in through lips is red. In 172 frames of
 # filmed mouths with 0.52 to 0.57 of the light, red over green was 1.6 times that of the open mouth.
 LIGHT_POWERS = (0.50, 1.29, 1.22)
@@ -67,3 +71,19 @@ def light_through(source: Shape, shape: Shape, invented: Tensor, hue: Tensor) ->
     lit = now * (before + LIGHT_HALVED) / (before * (now + LIGHT_HALVED)).clamp_min(1e-6)
     powers = torch.tensor(LIGHT_POWERS, device=now.device)[:, None, None]
     return lit.clamp_max(1)[:, None] ** layers.mix(torch.ones_like(powers), powers, hue)
+
+
+def off_open_lips(shape: Shape, side: int) -> Tensor:
+    """0 along the inner edges of open lips, 1 well away from them, (B, 1, side, side).
+
+    A generator takes the landmarks' mean error for light: a white line along lower lips, a red one
+    along upper ones, of beads where the edge crosses its pixels.
+    """
+    columns = shape.columns(side)
+    upper, lower = columns[:, 1, None], columns[:, 2, None]  # (B, 1, side)
+    gap = (lower - upper).clamp_min(0)
+    line = layers.middles(side, columns)[:, None]
+    away = (line - (upper + lower) / 2).abs() - gap / 2  # (B, side, side)
+    lit = ((away - LIPS_BARE) / (LIPS_LIT - LIPS_BARE)).clamp(0, 1)
+    bare = ((gap - BARE_FROM) / (BARE_BY - BARE_FROM)).clamp(0, 1)
+    return (1 - bare * (1 - lit))[:, None]

@@ -118,7 +118,8 @@ def test_a_shut_mouth_opens_with_its_lips_on_both_sides_and_dark_between(
     rows = torch.nonzero(inside)[:, 0]
     below_teeth = inside & (torch.arange(len(inside))[:, None] > rows.float().quantile(0.6))
     between = laid.layered[0].mean(0)[below_teeth]
-    assert between.mean() < -0.45 and between.max() < 0  # dark, and less so tongue and lower teeth
+    # dark, and less so tongue and lower teeth
+    assert between.min() < -0.6 and between.mean() < -0.15 and between.max() < 0.3
     size, middle = columns.shape[-1], columns.shape[-1] // 2
     for edge, step in ((1, -1), (2, 1)):  # just above and just below the opening
         row = round((float(columns[0, edge, middle]) + 1) / 2 * size) + 3 * step

@@ -112,6 +112,7 @@ def test_metadata_that_do_not_fit_are_refused(
         ("dynamics", np.zeros((30, 47), np.float32), "do not fit"),
         ("dynamics", np.zeros((29, 48), np.float32), "do not fit"),
         ("head_pose", np.full((30, 6), np.nan, np.float32), "no numbers"),
+        ("dynamics", np.full((30, 48), 90, np.float32), "90 standard deviations in frame 0"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(

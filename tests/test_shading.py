@@ -57,6 +57,20 @@ def test_the_line_goes_as_lips_part(geometry: Geometry) -> None:
     assert darkest == sorted(darkest) and darkest[-1] == 0.5 and darkest[0] < 0.36
 
 
+def test_a_generator_leaves_the_edges_of_open_lips_alone(geometry: Geometry) -> None:
+    shapes = [mouth_shape(face(geometry, mouth_open=by)) for by in (-1.0, 0.4, 0.8, 2.0)]
+    shares = [shading.off_open_lips(shape, 128)[0, 0, :, 64] for shape in shapes]
+    assert (shares[0] == 1).all()  # lips that meet
+    for closer, wider in zip(shares[:-1], shares[1:]):
+        assert wider.sum() < closer.sum()  # bit by bit
+    upper, lower = shapes[-1].columns(128)[0, 1:3, 64]
+    line = layers.middles(128, upper)
+    above, below = line < upper - shading.LIPS_LIT, line > lower + shading.LIPS_LIT
+    assert (shares[-1][above | below] == 1).all() and above.any() and below.any()
+    near = (line > upper - shading.LIPS_BARE) & (line < lower + shading.LIPS_BARE)
+    assert (shares[-1][near] == 0).all()
+
+
 @pytest.mark.parametrize("invented", [0.0, 1.0])
 def test_a_slit_lets_in_less_light_than_a_smile(geometry: Geometry, invented: float) -> None:
     wide = mouth_shape(face(geometry, mouth_open=2.0))

@@ -21,6 +21,7 @@ from vasa_cli.weights import load_manifest
 
 FORMAT = 1
 SUFFIX = ".safetensors"
+FURTHEST = 60.0  # standard deviations; in the labels of 200 clips, faults and all, 29
 METADATA_KEY = "vasa_motion"
 UNITS = {
     "head_pose": "change from rest of yaw, pitch, roll in degrees (right, up, clockwise as the"
@@ -185,6 +186,12 @@ def _recording(said: dict[str, Any], arrays: dict[str, np.ndarray]) -> Recording
         raise ValueError(f"{n_frames} frames at {fps} a second")
     if not (np.isfinite(head_pose).all() and np.isfinite(dynamics).all()):
         raise ValueError("values that are no numbers")
+    furthest = np.abs(dynamics).max(1)
+    if furthest.max() > FURTHEST:
+        raise ValueError(
+            f"dynamics of {furthest.max():.0f} standard deviations in frame {furthest.argmax()},"
+            f" where no face goes beyond {FURTHEST:.0f}"
+        )
     cuts = tuple(int(k) for k in said["cuts"])
     edges = (0, *cuts, n_frames)
     if any(a >= b for a, b in zip(edges[:-1], edges[1:])):

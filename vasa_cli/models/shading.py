@@ -23,8 +23,8 @@ LINE_BELOW = 0.006  # how far below the meeting it is darkest
 LINE_GONE = 0.1  # opening of the frame's mouth from which it is gone
 LIGHT_HALVED = 0.04  # opening that lets in half of the light
 FULLY_LIT = 0.2  # opening at which teeth that are not the photo's own have their colour
-# Distance from the edges of open lips up to which a generator's light is left out, and from which it
-# is all there; openings from which on that begins, and is so.
+# Distance from the edges of open lips up to which a generator's light is left out, and from which
+# it is all there; openings from which on that begins, and is so.
 LIPS_BARE, LIPS_LIT = 0.04, 0.10
 BARE_FROM, BARE_BY = 0.03, 0.12
 # Powers of that light in red, green and blue: what comes in through lips is red. In 172 frames of

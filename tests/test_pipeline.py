@@ -121,7 +121,7 @@ for sound in sounds:
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_memory_grows_by_no_more_than_sound_and_motion(photo: Path, tmp_path: Path) -> None:
     # A minute of sound is 1.9 MB, of what is heard in it 0.3 MB and of motion 0.3 MB, copied a few
-    # times; 3.6 to 5.9 MB were measured, part of it glibc's own, which differs from run to run. Frames
+    # times; 3.6 to 5.9 MB were measured, in part glibc's own, which differs by the run. Frames
     # that are kept, even at one a second, would be 12 MB more. All else (networks, buffers of each
     # size) is there after two minutes. glibc is told to give back what is freed, and to keep one
     # heap however many threads there are, so that the peak is what was in use.

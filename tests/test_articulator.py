@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from vasa_cli.audio import Audio
+from vasa_cli.errors import UsageError
 from vasa_cli.geometry import EXPLICIT, N_DYNAMICS, N_HEAD_POSE, Geometry
 from vasa_cli.loading import load_geometry
 from vasa_cli.models.articulator import (
@@ -26,7 +27,7 @@ from vasa_cli.motion import FREE, LIDS, MOUTH_OPEN, articulated
 from vasa_cli.speech import N_FEATURES, SpeechReader
 from vasa_cli.training import articulator as training
 from vasa_cli.training.motion_data import Take
-from vasa_cli.weights import find_weights_dir
+from vasa_cli.weights import find_weights_dir, load_weights
 
 RATE = 16_000
 
@@ -167,6 +168,18 @@ def test_it_learns_what_a_mouth_does(tmp_path: Path, geometry: Geometry) -> None
     truth = held.motion[:, N_HEAD_POSE + MOUTH_OPEN]
     assert np.corrcoef(found, truth)[0, 1] > 0.7
     assert 0.5 < found.std() / truth.std() < 2
+
+
+def test_training_goes_on_from_weights(tmp_path: Path, geometry: Geometry) -> None:
+    takes, begin = [take(k, validation=k >= 2) for k in range(3)], find_weights_dir()
+    settings: dict[str, Any] = dict(minutes=5.0, device="cpu", batch=2, max_steps=1, rate=1e-12)
+    settings |= dict(begin=begin, report=lambda line: None)
+    given = takes, geometry, AudioEncoder()
+    made = training.train(tmp_path / "a", *given, width=160, **settings)
+    shipped, _ = load_weights("articulator", weights_dir=begin)
+    torch.testing.assert_close(made.leave.weight.cpu(), shipped["leave.weight"].float())
+    with pytest.raises(UsageError, match="give --width 160"):
+        training.train(tmp_path / "b", *given, width=16, **settings)
 
 
 def test_windows_keep_sound_and_motion_together() -> None:

@@ -350,9 +350,10 @@ def whole_pixels(window: Window) -> Window:
 
 
 def cut_quickly(image: np.ndarray, window: Window, side: int) -> np.ndarray:
-    """`cut_square` by linear means for a window of whole pixels, in a third of the time.
+    """A window of whole pixels of a picture (H, W, 3) as (side, side, 3) uint8.
 
-    PyTorch shrinks bytes three times as fast as Pillow.
+    As `cut_square` by linear means, in a third of the time: PyTorch shrinks bytes faster than
+    Pillow. The picture's edge is repeated beyond it.
     """
     height, width = image.shape[:2]
     left, top = int(window.x - window.half), int(window.y - window.half)

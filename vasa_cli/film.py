@@ -220,5 +220,6 @@ def _reading_arguments(
     arguments += ["-vf", ",".join(filters), "-fps_mode", "passthrough"]
     if n_frames is not None:
         arguments += ["-frames:v", str(n_frames)]
-    arguments += ["-sws_flags", "bicubic" + "+accurate_rnd+full_chroma_int" * (not quickly)]
+    flags = "bicubic" if quickly else "bicubic+accurate_rnd+full_chroma_int"
+    arguments += ["-sws_flags", flags]
     return arguments + ["-f", "image2pipe", "-c:v", "ppm", "-pix_fmt", "rgb24", "pipe:1"]

@@ -19,6 +19,7 @@ from vasa_cli.cli.train_options import (
     gathered,
     keep,
     output_option,
+    rate_option,
     shared_options,
     tell,
 )
@@ -192,6 +193,7 @@ def encoder(data: Path, cache: Path, output: Path, parts: tuple[str, ...], **set
     help="Let this part begin anew; may be repeated.",
 )
 @begin_option()
+@rate_option(5e-4)
 def decoder(
     data: Path,
     cache: Path,

@@ -7,13 +7,20 @@ from typing import Any
 
 import click
 
-from vasa_cli.cli.train_options import begin_option, gathered, keep, shared_options, tell
+from vasa_cli.cli.train_options import (
+    begin_option,
+    gathered,
+    keep,
+    rate_option,
+    shared_options,
+    tell,
+)
 
 
 @click.command(epilog="\b\nExample:\n  vasa train articulator --data clips/ --minutes 15")
 @shared_options(minutes=15, batch=48, width=160)
 @begin_option()
-@click.option("--rate", default=1e-3, show_default=True, help="Highest learning rate.")
+@rate_option(1e-3)
 def articulator(data: Path, cache: Path, output: Path, **settings: Any) -> None:
     """Train the lips' regressor on clips with sound; needs geometry and audio-encoder."""
     import torch

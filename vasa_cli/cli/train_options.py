@@ -52,6 +52,11 @@ def begin_option() -> Callable[..., Any]:
     )
 
 
+def rate_option(rate: float) -> Callable[..., Any]:
+    """`--rate`, of trainings that can go on from weights, where less is enough."""
+    return click.option("--rate", default=rate, show_default=True, help="Highest learning rate.")
+
+
 def shared_options(
     minutes: float, batch: int, width: int
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -165,8 +165,6 @@ def train(
     columns = weights_of_columns(geometry).to(device)
     model = Articulator(n_dynamics=N_DYNAMICS, ear_width=ear.width, width=width).to(device)
     model.ear.load_state_dict(ear.state_dict(), strict=False)  # all but its classes
-    if begin is not None:
-        begin_with(begin, "articulator", model)
     average = Average(model, decay=0.995)
     own = {id(p) for p in model.ear.parameters()}
     optimiser = torch.optim.AdamW(
@@ -177,6 +175,8 @@ def train(
         weight_decay=0.1,
     )
     run = Run(folder, minutes, device, max_steps=max_steps, report=report)
+    if begin is not None and not run.checkpoint.exists():
+        begin_with(begin, "articulator", model, average.module)
     parts = {"model": model, "average": average, "optimiser": optimiser}
     run.resume(parts)
     excess = Excess(model.ear)

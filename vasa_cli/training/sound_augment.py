@@ -116,7 +116,10 @@ def another_voice(mels: Tensor) -> Tensor:
 
 
 def _tones(mels: Tensor) -> Tensor:
-    """Beeps, squeaks, hum and whistled sibilants in a quarter of the sounds: lines in mels."""
+    """Beeps, squeaks, hum and whistled s in a quarter of the sounds, 0 elsewhere.
+
+    Lines in mels, for mels (B, K, N_MELS) and of their shape.
+    """
     n, n_frames, n_mels = mels.shape
     time = torch.linspace(0, 1, n_frames, device=mels.device)
     start = torch.rand(n, 1, device=mels.device) * 1.2 - 0.2

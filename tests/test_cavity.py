@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.test_layers import face, laid_mouth, lips_photo, look
+from tests.test_layers import face, laid_mouth, lips_photo, look, painted_by
 from vasa_cli.geometry import Geometry
 from vasa_cli.loading import load_geometry
 from vasa_cli.models import cavity
@@ -101,3 +101,23 @@ def test_it_is_lit_as_the_teeth_are(geometry: Geometry) -> None:
     for name in ("dark", "tongue", "lower"):
         assert getattr(dim, name).mean() < getattr(plain, name).mean()
         assert float(getattr(grey, name).std()) < 1e-6 < float(getattr(plain, name).std())
+
+
+def test_lower_teeth_have_the_colour_of_the_upper_ones_that_the_photo_shows(
+    geometry: Geometry,
+) -> None:
+    source = face(geometry, mouth_open=2.0)
+    shape = mouth_shape(source)
+    yellow, seen = (0.9, 0.6, 0.2), lips_photo(source)
+    painted_by(shape, yellow, seen, shape.opening(shape.columns(256)))
+    own, laid = (look(photo, source).mouth.cavity[0] for photo in (seen, dark_inside(source)))
+    assert float(own.lower[0, 2] / own.lower[0, 0]) == pytest.approx(1.2 / 1.9, rel=0.1)
+    assert float(laid.lower[0, 2] / laid.lower[0, 0]) > 0.72
+    assert own.tongue.allclose(laid.tongue, atol=0.02)  # by the light, not by the teeth
+
+
+def dark_inside(source: Tensor) -> Tensor:
+    """A photo whose mouth is open onto the dark."""
+    photo, shape = lips_photo(source), mouth_shape(source)
+    painted_by(shape, (-0.95, -0.95, -0.95), photo, shape.opening(shape.columns(256)))
+    return photo

@@ -11,7 +11,7 @@ from vasa_cli.geometry import Geometry
 from vasa_cli.loading import load_geometry
 from vasa_cli.models import layers
 from vasa_cli.models.painting import Laid, mouth_shape, resized, within_face
-from vasa_cli.models.teeth import BOUNDS, OPEN, SLIT, heights_over_edge
+from vasa_cli.models.teeth import BOUNDS, OPEN, SLIT, WIDE, heights_over_edge
 from vasa_cli.weights import find_weights_dir
 
 
@@ -55,15 +55,40 @@ def test_the_generator_adds_nothing_inside_a_mouth(geometry: Geometry) -> None:
     assert (laid.kept[inside == 0] == 1).float().mean() > 0.5
 
 
-def test_what_is_seen_through_a_slit_does_not_count_as_teeth(geometry: Geometry) -> None:
-    source = face(geometry, mouth_open=0.4)
+def gap_of(source: Tensor) -> float:
     shape = mouth_shape(source)
-    gap = float((shape.curves[2] - shape.curves[1])[..., 1].max())
-    assert SLIT / 2 < gap < OPEN  # lips just parted
-    photo = lips_photo(source)
-    assert 0 < float(look(photo, source).mouth.teeth[0].share) < 1
-    painted_by(shape, (-0.9, -0.9, -0.9), photo, shape.opening(shape.columns(256)))
-    assert float(look(photo, source).mouth.teeth[0].share) > 0.9  # nothing but shadow in it
+    return float((shape.curves[2] - shape.curves[1])[..., 1].max())
+
+
+def share_laid(source: Tensor, inside: tuple[float, float, float]) -> float:
+    """How surely teeth are laid where the photo's mouth is filled with one colour, in [-1, 1]."""
+    photo, shape = lips_photo(source), mouth_shape(source)
+    painted_by(shape, inside, photo, (shape.opening(shape.columns(256)) > 0.01).float())
+    return float(look(photo, source).mouth.teeth[0].share)
+
+
+def test_what_is_seen_through_a_slit_does_not_count_as_teeth(geometry: Geometry) -> None:
+    parted, ajar = face(geometry, mouth_open=0.4), face(geometry, mouth_open=1.2)
+    assert SLIT / 2 < gap_of(parted) < SLIT and OPEN < gap_of(ajar) < WIDE
+    white, dark = (0.9, 0.85, 0.8), (-0.9, -0.9, -0.9)
+    assert share_laid(parted, white) == 1
+    assert share_laid(ajar, white) == 0
+    assert share_laid(ajar, dark) > 0.5  # nothing but shadow in it
+
+
+def test_teeth_in_the_shade_of_a_lip_count_and_a_tongue_does_not(geometry: Geometry) -> None:
+    ajar = face(geometry, mouth_open=1.2)
+    photo, shape = lips_photo(ajar), mouth_shape(ajar)
+    picture = (shape.patch.cut(photo, 128) + 1) / 2
+    skin = shape.reach(128) * (1 - shape.opening(shape.columns(128)))
+    light = float((picture * skin).sum() / skin.sum() / 3)  # as bright as it is, in the mean
+
+    def laid(*colour: float) -> float:
+        red, green, blue = (2 * light * c - 1 for c in colour)
+        return share_laid(ajar, (red, green, blue))
+
+    assert laid(0.85, 0.85, 0.85) == 0
+    assert laid(0.91, 0.55, 0.58) > 0.5  # a tongue, as filmed
 
 
 def test_there_are_gaps_between_teeth(geometry: Geometry) -> None:

@@ -17,10 +17,11 @@ from torch import Tensor
 
 from vasa_cli.models import layers
 from vasa_cli.models.layers import Shape
-from vasa_cli.models.teeth import along_row
+from vasa_cli.models.teeth import Teeth, along_row
 
-# Colours of the dark behind, of the tongue and of the lower teeth, of white's at that place.
-COLOURS = (0.15, 0.06, 0.06), (1.12, 0.68, 0.68), (0.82, 0.78, 0.75)
+# Colours of the dark behind and of the tongue, of white's at that place; of the lower teeth, of the
+# upper ones'.
+DARK, TONGUE, LOWER = (0.15, 0.06, 0.06), (1.12, 0.68, 0.68), (0.98, 0.95, 0.92)
 # From 1,400 portraits: how far the edge of the lower lip is above the chin when lips are shut (0.80
 # on average), and by how much less for each unit that they are open: the lip leaves the jaw.
 OVER_CHIN_RANGE, LEAVES_JAW = (0.70, 0.90), 0.33
@@ -56,13 +57,16 @@ class Cavity:
     edge: Tensor  # (B, 1, 1) of the lower incisors, below the chin, thus negative
 
 
-def expect(shape: Shape, chin: Tensor, white: Tensor, hue: Tensor) -> Cavity:
+def expect(shape: Shape, chin: Tensor, row: Teeth, hue: Tensor) -> Cavity:
     """The inside of photos' mouths.
 
-    Args: their shape and chin (B, 2) in the mouth's square; what their light makes of white (B, 3,
-        1, 1); hue (B, 1, 1, 1) 0 where the photo has no colour.
+    Args: their shape and chin (B, 2) in the mouth's square; their upper teeth; hue (B, 1, 1, 1) 0
+        where the photo has no colour.
     """
-    lit = (torch.tensor(c, device=chin.device)[:, None, None] * white for c in COLOURS)
+    lit = (
+        torch.tensor(share, device=chin.device)[:, None, None] * of
+        for share, of in ((DARK, row.white), (TONGUE, row.white), (LOWER, row.colour))
+    )
     dark, tongue, teeth = (layers.mix(x.mean(1, keepdim=True), x, hue) for x in lit)
     middle = shape.curves[1].shape[1] // 2
     upper, lower = (shape.curves[k][:, middle, 1] for k in (1, 2))

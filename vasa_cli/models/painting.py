@@ -140,7 +140,7 @@ def own_part(photo: Tensor, shape: Shape, side: int, places: tuple[Tensor, ...] 
         return Own(shape, torch.cat([view, disk], 1), inside, behind, colour)
     nose, chin = places
     row = teeth.expect(coarse, resized(opening, side), shape, nose, colour)
-    behind_it = cavity.expect(shape, chin, row.white, colour)
+    behind_it = cavity.expect(shape, chin, row, colour)
     rim = layers.middles(fine, columns)[:, None] - columns[:, 2:3] + LIP_RIM  # (B, fine, fine)
     known = torch.maximum(
         torch.sigmoid(rim / -layers.EDGE)[:, None], toothlike(picture, row.colour)

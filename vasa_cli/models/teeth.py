@@ -30,9 +30,12 @@ BELOW_REST = 0.055  # by which incisors hang below an upper lip at rest
 BELOW_SHOWN = 0.012  # by which they go on below what a smiling photo shows of them
 # Openings from which a photo begins to show its own teeth, and from which no others are laid. What
 # is seen through a slit is a shadow or a strip of white that says nothing of where teeth end.
-SLIT, OPEN = 0.03, 0.09
+SLIT, OPEN = 0.07, 0.08
 WIDE = 0.18  # opening from which it is the photo's own without being bright
-WHITE_SHARE = 0.3  # of what is open, to be bright enough for teeth
+WHITE_SHARE = 0.2  # of what is open, to look like teeth
+# Brightness of teeth in the shade of a lip, of the skin's, and how white they are, whiter than the
+# skin too: the darker of green and blue over red. Tongues have 0.60.
+IN_SHADE, IN_SHADE_WHITE = 0.75, 0.62
 
 WHITE = (0.94, 0.92, 0.87)  # teeth in white light
 # Brightness of teeth as that of the skin around the mouth goes from 0 to 1, and the most of it: a
@@ -76,7 +79,7 @@ def expect(picture: Tensor, opening: Tensor, shape: Shape, nose: Tensor, hue: Te
     middle = shape.curves[1].shape[1] // 2
     upper, lower = (shape.curves[k][:, middle, 1] - nose[:, 1] for k in (1, 2))
     gap = lower - upper
-    shown = opening * (bright.mean(1, keepdim=True) > light)
+    shown = opening * looks_like_teeth(bright, around, hue)
     seen = shown.sum((1, 2, 3)) / opening.sum((1, 2, 3)).clamp_min(1) / WHITE_SHARE
     surely = torch.maximum(seen, (gap - OPEN) / (WIDE - OPEN)).clamp(0, 1)
     own = ((gap - SLIT) / (OPEN - SLIT)).clamp(0, 1) * surely
@@ -85,6 +88,24 @@ def expect(picture: Tensor, opening: Tensor, shape: Shape, nose: Tensor, hue: Te
     ends = (lower + BELOW_SHOWN).clamp_max(EDGE_BELOW_NOSE)
     edge = layers.mix(upper + BELOW_REST, ends, own).clamp(*EDGE_RANGE)
     return Teeth(colour, lit, edge[:, None, None], 1 - own[:, None, None])
+
+
+def looks_like_teeth(bright: Tensor, skin: Tensor, hue: Tensor) -> Tensor:
+    """Which places of pictures (B, 3, l, l) in [0, 1] are teeth or lip, but not tongue or dark.
+
+    Args: skin (B, 3, 1, 1), its colour; hue (B, 1, 1, 1) 0 where the photo has none.
+    Returns: (B, 1, l, l), true or false.
+    """
+    light, skin_light = (x.mean(1, keepdim=True) for x in (bright, skin))
+    white, skin_white = (
+        x[:, 1:].amin(1, keepdim=True) / x[:, :1].clamp_min(0.05) for x in (bright, skin)
+    )
+    shaded = (
+        (light > IN_SHADE * skin_light)
+        & (white > skin_white.clamp_min(IN_SHADE_WHITE))
+        & (hue > 0.5)
+    )
+    return (light > skin_light) | shaded
 
 
 def along_row(across: Tensor, bounds: tuple[float, ...]) -> tuple[Tensor, Tensor, Tensor]:

@@ -17,7 +17,7 @@ import numpy as np
 from vasa_cli.audio import FFmpeg, input_arguments
 from vasa_cli.config import FPS_RANGE
 from vasa_cli.errors import InputError
-from vasa_cli.video import VideoInfo, probe, read_ppm
+from vasa_cli.video import VideoInfo, ppm_arguments, probe, read_ppm
 
 COMMON_RATES = tuple(
     Fraction(text)
@@ -66,7 +66,7 @@ class Film:
     ) -> FilmFrames:
         """Frames from the first on, each shrunk to a longest side where that is smaller.
 
-        Args: quickly takes a third of the time; colours are a level or two off.
+        Args: quickly takes less time; colours are a level or two off.
         """
         return FilmFrames(self, first, n_frames, longest_side, quickly)
 
@@ -217,9 +217,7 @@ def _reading_arguments(
         ahead_s = max(0.0, float(first / film.fps) - SEEK_AHEAD_S)
         arguments += ["-ss", f"{ahead_s:.6f}", "-copyts", "-start_at_zero"]
     arguments += [*input_arguments(film.path), "-map", "0:v:0"]
-    arguments += ["-vf", ",".join(filters), "-fps_mode", "passthrough"]
+    arguments += ["-fps_mode", "passthrough"]
     if n_frames is not None:
         arguments += ["-frames:v", str(n_frames)]
-    flags = "bicubic" if quickly else "bicubic+accurate_rnd+full_chroma_int"
-    arguments += ["-sws_flags", flags]
-    return arguments + ["-f", "image2pipe", "-c:v", "ppm", "-pix_fmt", "rgb24", "pipe:1"]
+    return arguments + ppm_arguments(filters, quickly=quickly)

@@ -50,12 +50,14 @@ class Plan:
     parts: tuple[str, ...] = LOCAL_PARTS  # of the face that the mask lets be seen
 
     def mask_of(self, k: int, square: Square, source: np.ndarray) -> np.ndarray:
-        """What of the new frame k is new, (shown, shown), 0 to 1.
+        """What of the new frame k is new, (shown, shown) uint8.
 
         Args: source, points (478, 3) of the face as it was filmed.
         """
         mask = self.mask(square, source, self.targets[k])
-        return mask if self.share[k] == 1 else mask * np.float32(self.share[k])
+        if self.share[k] == 1:
+            return mask
+        return np.rint(mask * np.float32(self.share[k])).astype(np.uint8)
 
 
 def square_of(shot: Shot, frame: int) -> Square:

@@ -24,7 +24,8 @@ from vasa_cli.placement import soft_edge
 LARGEST_SIDE = 1536  # pixels at which a face is drawn at most; resampled twice it takes longer
 SMALLEST_SIDE = 64
 BOX_MARGIN = 4  # pixels around what a mask shows, for what is resized
-MASK_STEP = 4  # pixels of the drawn square for one of a mask
+MASK_STEP = 4  # pixels of the shown square for one of a mask, or more:
+MASK_SIDES = (16, 160)  # at least and at most so many, which are then enlarged
 # Outline of the lower face: jaw from ear to ear, back over the cheeks and under the nose.
 JAW = (
     *(132, 58, 172, 136, 150, 149, 176, 148, 152),
@@ -41,6 +42,9 @@ FACE_MARGIN = 1.06
 # Half axes of the oval around an eye, of those of its outline: lids and their shadow are in it.
 EYE_WIDTH, EYE_MARGIN = 1.4, 2.2
 EYE_HEIGHT = 0.24  # at least so high, of the distance between the eyes' outer corners
+# Of 256 levels about an outline, how much of what is within is seen: none up to half.
+_INWARDS = np.clip(np.arange(256) / 127.5 - 1, 0, 1)
+RAMP = np.rint(255 * _INWARDS**2 * (3 - 2 * _INWARDS)).astype(int).tolist()
 SOFTNESS = {"lower": 0.035, "face": 0.05, "eyes": 0.02}  # of a mask's edge, in face heights
 
 
@@ -89,7 +93,7 @@ def draw(
 
     Args: squares, all of one `side`; sources and targets (B, 478, 3), points read and points wanted
         in pixels of the picture; parts, those of the face that will be seen; masks (shown, shown)
-        outside the box around which nothing need be drawn, and is black.
+        uint8 outside the box around which nothing need be drawn, and is black.
     """
     side = squares[0].side
     photos = [cut_square(im, sq.window, side) for im, sq in zip(images, squares)]
@@ -131,8 +135,8 @@ def _drawn_box(mask: np.ndarray, side: int) -> Part:
 def blend(image: np.ndarray, drawn: np.ndarray, mask: np.ndarray, square: Square) -> np.ndarray:
     """A copy of a frame (H, W, 3), what was drawn (side, side, 3) uint8 blended in.
 
-    Where the mask (shown, shown), 0 to 1, is 0 no bit changes, and nothing is computed outside the
-    box around the rest.
+    Where the mask (shown, shown) uint8 is 0 no bit changes, where it is 255 all is new, and nothing
+    is computed outside the box around what it shows.
     """
     result = image.copy()
     rows = _meeting(mask.max(1), square.top, image.shape[0])
@@ -144,9 +148,8 @@ def blend(image: np.ndarray, drawn: np.ndarray, mask: np.ndarray, square: Square
         slice(columns.start + square.left, columns.stop + square.left),
     )
     new = _part(drawn, rows, columns, square.shown)
-    behind = image[here].astype(np.float32)
-    share = mask[rows, columns, None]
-    result[here] = np.rint(behind + (new - behind) * share).astype(np.uint8)
+    layers = (Image.fromarray(x) for x in (new, image[here], mask[rows, columns]))
+    result[here] = Image.composite(*layers)
     return result
 
 
@@ -168,7 +171,7 @@ def _part(drawn: np.ndarray, rows: slice, columns: slice, shown: int) -> np.ndar
 
 
 def lower_face_mask(square: Square, *points: np.ndarray) -> np.ndarray:
-    """Mouth, jaw and chin of faces (478, 3) in pixels, all of them: (shown, shown), 0 to 1."""
+    """Mouth, jaw and chin of faces (478, 3) in pixels, all of them: (shown, shown) uint8."""
     outlines = []
     for face in points:
         jaw = _about(face[list(JAW), :2], face[2, :2], JAW_MARGIN)
@@ -181,7 +184,7 @@ def lower_face_mask(square: Square, *points: np.ndarray) -> np.ndarray:
 
 
 def face_mask(square: Square, *points: np.ndarray) -> np.ndarray:
-    """The whole face inside its oval, of all faces (478, 3) in pixels: (shown, shown)."""
+    """The whole face inside its oval, of all faces (478, 3) in pixels: (shown, shown) uint8."""
     outlines = [
         _about(face[list(FACE_OVAL), :2], face[[33, 263, 152], :2].mean(0), FACE_MARGIN)
         for face in points
@@ -190,7 +193,7 @@ def face_mask(square: Square, *points: np.ndarray) -> np.ndarray:
 
 
 def eyes_mask(square: Square, *points: np.ndarray) -> np.ndarray:
-    """Both eyes with their lids, of all faces (478, 3) in pixels: (shown, shown)."""
+    """Both eyes with their lids, of all faces (478, 3) in pixels: (shown, shown) uint8."""
     outlines = []
     turn = np.linspace(0, 2 * np.pi, 24, endpoint=False)
     for face in points:
@@ -210,8 +213,8 @@ def eyes_mask(square: Square, *points: np.ndarray) -> np.ndarray:
 
 
 def head_mask(square: Square) -> np.ndarray:
-    """All of the square but its soft edge, (shown, shown)."""
-    return soft_edge(square.shown)
+    """All of the square but its soft edge, (shown, shown) uint8."""
+    return np.rint(soft_edge(square.shown) * 255).astype(np.uint8)
 
 
 def _about(outline: np.ndarray, middle: np.ndarray, factor: float) -> np.ndarray:
@@ -223,8 +226,11 @@ def _height(face: np.ndarray) -> float:
 
 
 def _mask(square: Square, outlines: list[np.ndarray], softness_px: float) -> np.ndarray:
-    """Filled outlines (n, 2) in pixels, their edge soft inwards: exactly 0 from a margin on."""
-    side = max(16, round(square.shown / MASK_STEP))
+    """Filled outlines (n, 2) in pixels, their edge soft inwards: exactly 0 from a margin on.
+
+    Returns: (shown, shown) uint8, 255 where a frame is all new.
+    """
+    side = int(np.clip(round(square.shown / MASK_STEP), *MASK_SIDES))
     scale = side / square.shown
     plain = Image.new("L", (side, side), 0)
     pen = ImageDraw.Draw(plain)
@@ -232,17 +238,15 @@ def _mask(square: Square, outlines: list[np.ndarray], softness_px: float) -> np.
         inside = (outline - [square.left, square.top]) * scale
         pen.polygon([(float(x), float(y)) for x, y in inside], fill=255)
     soft = plain.filter(ImageFilter.GaussianBlur(max(0.8, softness_px * scale)))
-    mask = np.zeros((square.shown, square.shown), np.float32)
-    # half of full lies on the outline: the ramp begins there, and so it does between pixels
+    mask = np.zeros((square.shown, square.shown), np.uint8)
+    # half of full lies on the outline: the ramp begins there
     full = np.asarray(soft) > 127
     if not full.any():
         return mask
     rows, columns = (_enlarged_span(full, axis, 1 / scale, square.shown) for axis in (1, 0))
     box = tuple(k * scale for k in (columns.start, rows.start, columns.stop, rows.stop))
     size = (columns.stop - columns.start, rows.stop - rows.start)
-    ramp = np.asarray(soft.resize(size, Image.Resampling.BILINEAR, box=box), np.float32)
-    ramp = np.clip((ramp / 255 - 0.5) * 2, 0, 1)
-    mask[rows, columns] = ramp * ramp * (3 - 2 * ramp)
+    mask[rows, columns] = soft.point(RAMP).resize(size, Image.Resampling.BILINEAR, box=box)
     return mask
 
 

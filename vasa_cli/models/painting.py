@@ -196,13 +196,18 @@ def generator_view(shape: Shape, picture: Tensor) -> Tensor:
 
 def resized(x: Tensor, side: int) -> Tensor:
     """(B, C, l, l) to (B, C, side, side), averaging when it shrinks."""
-    while x.shape[-1] % (2 * side) == 0:  # the mean of two by two, which PyTorch finds faster so
-        x = F.interpolate(x, scale_factor=0.5, mode="bilinear", align_corners=False)
+    while x.shape[-1] >= 2 * side and x.shape[-1] % 2 == 0:
+        x = halved(x)
     if x.shape[-1] == side:
         return x
     if x.shape[-1] > side:
         return F.interpolate(x, size=(side, side), mode="area")
     return F.interpolate(x, size=(side, side), mode="bilinear", align_corners=False)
+
+
+def halved(x: Tensor) -> Tensor:
+    """Means of two by two pixels of (B, C, l, l), which PyTorch finds faster so than as areas."""
+    return F.interpolate(x, scale_factor=0.5, mode="bilinear", align_corners=False)
 
 
 def iris_radius(shape: Shape) -> Tensor:
@@ -256,8 +261,8 @@ def generator_layers(
         and what is known (B, 1, ...).
     """
     half = side // 2
-    if both.shape[-1] > 2 * side:
-        both = resized(both, 2 * side)
+    while both.shape[-1] > 2 * side:
+        both = halved(both)
     still = fields.unshuffled(torch.eye(2, 3, device=moved.device)[None], side)
     still = still.expand(len(moved), -1, -1, -1)
     # bilinear, which down to half the size is as good as a mean

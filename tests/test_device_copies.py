@@ -11,11 +11,11 @@ import torch
 
 from vasa_cli.config import RenderOptions
 from vasa_cli.device_copies import own_stream, to_device, to_host
-from vasa_cli.face import each_picture, to_pixels
 from vasa_cli.geometry import N_DYNAMICS, N_HEAD_POSE
 from vasa_cli.motion import Motion
 from vasa_cli.pipeline import Renderer
 from vasa_cli.placement import place
+from vasa_cli.squares import each_picture, to_pixels
 
 DEVICES = ["cpu"] + ["cuda"] * torch.cuda.is_available()
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from vasa_cli.face import Window
 from vasa_cli.models import fields
 from vasa_cli.models.moved import EDGE_REACH, MotionField
 from vasa_cli.models.painting import CHROMA, in_own_colour
+from vasa_cli.squares import Window
 
 SIDE = 64
 WHOLE_SQUARE = torch.tensor([[-1.0, -1.0, 1.0, 1.0]])

@@ -26,10 +26,11 @@ from tests.test_video import ffmpeg, use_stub_ffmpeg
 from vasa_cli import audio, pipeline, video
 from vasa_cli.audio import Audio
 from vasa_cli.config import RenderOptions
-from vasa_cli.face import Detection, Window
+from vasa_cli.detection import Detection
 from vasa_cli.geometry import N_DYNAMICS, N_HEAD_POSE, N_IDENTITY, FaceCode
 from vasa_cli.motion import Motion
 from vasa_cli.placement import Placement
+from vasa_cli.squares import Window
 from vasa_cli.video import probe
 
 WIDTH, HEIGHT = 120, 160

@@ -9,21 +9,12 @@ import pytest
 import torch
 from PIL import Image, ImageFilter, ImageOps
 
-from vasa_cli.face import (
-    Detection,
-    FaceReader,
-    Window,
-    cut_quickly,
-    cut_square,
-    tile_starts,
-    to_pixels,
-    to_tensor,
-    whole_pixels,
-    without_doubles,
-)
+from vasa_cli.detection import Detection, tile_starts, without_doubles
+from vasa_cli.face import FaceReader
 from vasa_cli.loading import build, load_geometry
 from vasa_cli.models.detector import FaceDetector
 from vasa_cli.models.encoder import FaceEncoder
+from vasa_cli.squares import Window, cut_quickly, cut_square, to_pixels, to_tensor, whole_pixels
 from vasa_cli.weights import find_weights_dir
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
@@ -89,6 +80,19 @@ def test_a_turned_picture_gives_turned_points(reader: FaceReader, angle_deg: flo
     expected = points_of(reader, photo)
     expected[:, :2] = (expected[:, :2] - middle) @ rotation.T + middle
     assert mean_error(turned, expected) < 0.05
+
+
+@pytest.mark.parametrize("angle_deg", [-65, 65])
+def test_a_head_on_its_side_is_found(reader: FaceReader, angle_deg: float) -> None:
+    photo = opened("portrait.jpg")
+    (upright,) = reader.detect(np.asarray(photo))
+    turned = photo.rotate(angle_deg, Image.Resampling.BICUBIC, fillcolor=(60, 70, 90))
+    (face,) = reader.detect(np.asarray(turned))
+    angle, middle = np.radians(-angle_deg), np.array(photo.size) / 2
+    rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    expected = rotation @ ([upright.x, upright.y] - middle) + middle
+    assert np.hypot(*(expected - [face.x, face.y])) < 0.1 * upright.height
+    assert face.height == pytest.approx(upright.height, rel=0.25)
 
 
 @pytest.mark.parametrize("corner", [(0, 0), (900, 0), (0, 500), (900, 500)])

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from vasa_cli.config import RenderOptions
-from vasa_cli.face import Window, cut_square
 from vasa_cli.placement import LEAST_VIEW, place, view_inside
+from vasa_cli.squares import Window, cut_square
 
 
 def photo(width: int, height: int) -> np.ndarray:

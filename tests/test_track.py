@@ -9,9 +9,11 @@ import pytest
 import torch
 
 from tests.films import nothing
+from vasa_cli.detection import Detection
 from vasa_cli.errors import InputError, UsageError
-from vasa_cli.face import Detection, FaceReader, Window
+from vasa_cli.face import FaceReader
 from vasa_cli.geometry import FaceCode
+from vasa_cli.squares import Window
 from vasa_cli.track import BATCH, Track, track
 
 SIDE = 96

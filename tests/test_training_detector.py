@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from vasa_cli.models.detector import FaceDetector, decode_boxes
-from vasa_cli.training import crops, detector, scenes
+from vasa_cli.training import crops, detector, heads, scenes
 from vasa_cli.training.scenes import Canvas, Composer, Placement
 
 SIDE = 64
@@ -53,7 +54,7 @@ def cache(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def composer(cache: Path) -> Composer:
-    return Composer(scenes.read_pool(crops.load(cache / "portraits"), crops.load(cache / "clips")))
+    return Composer(heads.read_pool(crops.load(cache / "portraits"), crops.load(cache / "clips")))
 
 
 def red_centre(image: np.ndarray) -> np.ndarray:
@@ -81,6 +82,34 @@ def test_every_cell_near_a_face_tells_the_same_face() -> None:
     assert torch.allclose(x, torch.tensor(100.0)) and torch.allclose(y, torch.tensor(90.0))
 
 
+def test_heads_that_are_missed_are_drawn_more(composer: Composer) -> None:
+    composer.weigh([np.where(np.arange(len(p)) == 1, 0.0, 1.0) for p in composer.pool])
+    drawn = [composer.head() for _ in range(400)]
+    missed = np.mean([any(head is p[1] for p in composer.pool) for head in drawn])
+    n_heads = len(composer.pool[0])
+    assert missed == pytest.approx(1 / (1 + scenes.EASY_WEIGHT * (n_heads - 1)), abs=0.1)
+
+
+def test_a_hood_leaves_the_face_and_covers_what_is_around_it(composer: Composer) -> None:
+    head = composer.pool[0][0]
+    worn = heads.hooded(head, np.random.default_rng(0))
+    changed = (worn.image != head.image).any(-1)
+    line = (np.arange(len(changed)) + 0.5) / len(changed) * 2 - 1
+    x, y = line[None] - head.centre[0], line[:, None] - head.centre[1]
+    away = np.hypot(x, y) / (head.height / 2)
+    assert not changed[away < 0.75].any()
+    assert changed[(away > 1.15) & (away < 1.25) & (y < 0)].mean() > 0.9
+
+
+def test_long_clips_have_more_heads_but_not_all(cache: Path) -> None:
+    stored = crops.load(cache / "clips")
+    clip = np.repeat(np.arange(11), [100] + [4] * 10)
+    made = dataclasses.replace(stored, clip=clip, validation=np.zeros(len(clip), bool))
+    rows = heads.spread_rows(made, 60)
+    counts = np.bincount(clip[rows], minlength=11)
+    assert counts[0] == pytest.approx(20, abs=3) and set(counts[1:]) <= {3, 4}
+
+
 def test_ignored_faces_weigh_nothing() -> None:
     none, hidden = np.zeros((0, 3), np.float32), np.float32([[100.0, 100.0, 40.0]])
     targets = detector.targets_of(none, hidden)
@@ -102,7 +131,10 @@ def test_a_pasted_face_lies_where_it_is_said_to_lie(
     assert 2 * np.sqrt(red / np.pi) == pytest.approx(0.6 / 0.9 * height, rel=0.08, abs=1.0)
 
 
-def test_a_face_that_fills_the_picture_lies_where_it_is_said_to_lie(composer: Composer) -> None:
+def test_a_face_that_fills_the_picture_lies_where_it_is_said_to_lie(
+    composer: Composer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scenes, "HOODED_SHARE", 0.0)  # hoods may be red
     for _ in range(20):
         canvas = Canvas(np.zeros((256, 170, 3), np.uint8))
         composer.fill(canvas)

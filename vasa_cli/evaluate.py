@@ -15,13 +15,15 @@ import torch
 from torch import Tensor
 
 from vasa_cli.compare import psnr_db, ssim
+from vasa_cli.detection import Detection
 from vasa_cli.errors import InputError
-from vasa_cli.face import Detection, FaceReader, Window, cut_square, to_tensor
+from vasa_cli.face import FaceReader
 from vasa_cli.models import fields
 from vasa_cli.models.decoder import Decoder
+from vasa_cli.models.fields import Patch
 from vasa_cli.models.moved import sample_whole
 from vasa_cli.models.painting import EYE_EXTENT, MOUTH_EXTENT
-from vasa_cli.models.fields import Patch
+from vasa_cli.squares import Window, cut_square, to_tensor
 from vasa_cli.video import read_video
 
 SIDE = 320  # pixels of the square around the head that is measured

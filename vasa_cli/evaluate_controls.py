@@ -29,9 +29,10 @@ from vasa_cli.control_trials import (
 )
 from vasa_cli.errors import InputError
 from vasa_cli.evaluate import identity_faces
-from vasa_cli.face import FaceReader, cut_square, to_tensor
+from vasa_cli.face import FaceReader
 from vasa_cli.image import load_image
 from vasa_cli.shown import QUANTITIES, Instrument
+from vasa_cli.squares import cut_square, to_tensor
 from vasa_cli.video import read_video
 
 # The signs that define an emotion, and the way they go.

@@ -9,7 +9,7 @@ from typing import Callable, Iterable, Iterator, Sequence
 import numpy as np
 
 from vasa_cli.errors import UsageError
-from vasa_cli.face import FaceReader, Window
+from vasa_cli.face import FaceReader
 from vasa_cli.film import Film
 from vasa_cli.geometry import (
     N_DYNAMICS,
@@ -25,6 +25,7 @@ from vasa_cli.motion import LIDS, MOUTH_OPEN, Motion, from_video, without_gaps
 from vasa_cli.motion_edit import stacked, unstacked
 from vasa_cli.motion_file import Recording, file_sha256
 from vasa_cli.smoothing import smooth
+from vasa_cli.squares import Window
 from vasa_cli.steadying import steady_head
 from vasa_cli.track import Track, track
 

@@ -11,11 +11,11 @@ from typing import Callable, Iterable, Sequence
 import numpy as np
 
 from vasa_cli.config import Progress, ProgressCallback, RenderOptions, RenderResult
-from vasa_cli.face import Window
 from vasa_cli.label import Label
 from vasa_cli.pipeline import frame_marks
 from vasa_cli.placement import Placement
 from vasa_cli.provenance import Stamp
+from vasa_cli.squares import Window
 from vasa_cli.video import VideoWriter
 from vasa_cli.watermark import Watermarker
 

@@ -25,9 +25,10 @@ from vasa_cli.config import (
     RenderResult,
 )
 from vasa_cli.controls import apply_controls
+from vasa_cli.detection import Detection
 from vasa_cli.device_copies import own_stream, to_device
 from vasa_cli.errors import InputError, UsageError
-from vasa_cli.face import Detection, FaceReader, Window, cut_square, each_picture, to_tensor
+from vasa_cli.face import FaceReader
 from vasa_cli.geometry import FaceCode
 from vasa_cli.label import Label
 from vasa_cli.loading import Models, choose_device, load_models
@@ -46,6 +47,7 @@ from vasa_cli.motion_file import (
 from vasa_cli.motion_pieces import regrouped, resampled
 from vasa_cli.placement import Placement, place
 from vasa_cli.provenance import Stamp
+from vasa_cli.squares import Window, cut_square, each_picture, to_tensor
 from vasa_cli.threads import in_order
 from vasa_cli.watermark import Watermarker
 from vasa_cli.weights import find_weights_dir

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from vasa_cli.config import RenderOptions
-from vasa_cli.face import Window
+from vasa_cli.squares import Window
 
 SOFT_EDGE = 0.12  # share of the square's side over which it fades into the photo
 SMALLEST_SIDE = 64  # pixels; a smaller square is drawn at this size and shrunk

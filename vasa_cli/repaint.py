@@ -16,10 +16,10 @@ import torch
 from PIL import Image, ImageDraw, ImageFilter
 
 from vasa_cli.device_copies import to_device
-from vasa_cli.face import Window, cut_square, to_pixels, to_tensor
 from vasa_cli.models.decoder import FIELD_SIDE, LOCAL_PARTS, Decoder
 from vasa_cli.models.fields import EYE_OUTLINES, Part
 from vasa_cli.placement import soft_edge
+from vasa_cli.squares import Window, cut_square, to_pixels, to_tensor
 
 LARGEST_SIDE = 1536  # pixels at which a face is drawn at most; resampled twice it takes longer
 SMALLEST_SIDE = 64
@@ -149,7 +149,7 @@ def blend(image: np.ndarray, drawn: np.ndarray, mask: np.ndarray, square: Square
     )
     new = _part(drawn, rows, columns, square.shown)
     layers = (Image.fromarray(x) for x in (new, image[here], mask[rows, columns]))
-    result[here] = Image.composite(*layers)
+    result[here] = np.asarray(Image.composite(*layers))
     return result
 
 
@@ -246,7 +246,8 @@ def _mask(square: Square, outlines: list[np.ndarray], softness_px: float) -> np.
     rows, columns = (_enlarged_span(full, axis, 1 / scale, square.shown) for axis in (1, 0))
     box = tuple(k * scale for k in (columns.start, rows.start, columns.stop, rows.stop))
     size = (columns.stop - columns.start, rows.stop - rows.start)
-    mask[rows, columns] = soft.point(RAMP).resize(size, Image.Resampling.BILINEAR, box=box)
+    ramp = soft.point(RAMP).resize(size, Image.Resampling.BILINEAR, box=box)
+    mask[rows, columns] = np.asarray(ramp)
     return mask
 
 

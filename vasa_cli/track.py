@@ -16,20 +16,12 @@ import numpy as np
 import torch
 
 from vasa_cli import occlusion
+from vasa_cli.detection import Detection
 from vasa_cli.errors import InputError, UsageError
-from vasa_cli.face import (
-    REGION_EXTENT,
-    REGION_SIDE,
-    Detection,
-    FaceReader,
-    Window,
-    cut_quickly,
-    to_tensor,
-    whole_face_square,
-    whole_pixels,
-)
+from vasa_cli.face import REGION_EXTENT, REGION_SIDE, FaceReader, whole_face_square
 from vasa_cli.geometry import FaceCode
 from vasa_cli.models.fields import halved
+from vasa_cli.squares import Window, cut_quickly, to_tensor, whole_pixels
 from vasa_cli.threads import ahead, pool_of
 
 BATCH = 8  # frames read at once

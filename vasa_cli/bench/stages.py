@@ -17,16 +17,16 @@ from vasa_cli.bench import limits
 from vasa_cli.bench.figures import Stage
 from vasa_cli.bench.memory import with_added_mb
 from vasa_cli.config import MOTION_FPS, RenderOptions
-from vasa_cli.face import to_pixels
 from vasa_cli.loading import Models, load_models
-from vasa_cli.models.decoder import FIELD_SIDE, eye_tweens
 from vasa_cli.models.blocks import UNet
+from vasa_cli.models.decoder import FIELD_SIDE, eye_tweens
 from vasa_cli.models.moved import MotionField, each_whole, sample_whole
 from vasa_cli.models.painting import EYE_SIDE, MOUTH_SIDE, Painted
 from vasa_cli.models.tweens import Tweens
 from vasa_cli.motion import Motion, perform
 from vasa_cli.pipeline import BATCH, Portrait, Renderer, frame_marks, marked, read_portrait
 from vasa_cli.placement import place
+from vasa_cli.squares import to_pixels
 
 Result = TypeVar("Result")
 HEARD_S = 10.0  # of sound from which motion is sampled

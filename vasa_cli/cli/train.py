@@ -136,6 +136,8 @@ def arkit(data: Path, cache: Path, output: Path) -> None:
 
 @train.command(epilog="\b\nExample:\n  vasa train detector --data clips/ --minutes 8")
 @shared_options(minutes=8, batch=32, width=32)
+@begin_option()
+@rate_option(1e-3)
 def detector(data: Path, cache: Path, output: Path, **settings: Any) -> None:
     """Train the face detector on composed pictures."""
     from vasa_cli.training import detector as training

@@ -12,12 +12,21 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from vasa_cli.face import SECOND_SCORE, to_tensor
+from vasa_cli.detection import BELIEVED_SCORE
 from vasa_cli.models.blocks import channels_last, channels_last_weights
 from vasa_cli.models.detector import REFERENCE_SIZE, SIDE, STRIDE, FaceDetector, decode_boxes
+from vasa_cli.squares import to_tensor
 from vasa_cli.training import augment, crops
-from vasa_cli.training.loop import Average, Run, learning_rate, set_learning_rate
-from vasa_cli.training.scenes import GREY, Composer, Scene, read_pool
+from vasa_cli.training.heads import Head, read_pool
+from vasa_cli.training.loop import (
+    Ahead,
+    Average,
+    Run,
+    begin_with,
+    learning_rate,
+    set_learning_rate,
+)
+from vasa_cli.training.scenes import GREY, Composer, Scene
 
 N_CELLS = SIDE // STRIDE
 HEAT_RADIUS = 0.25  # of the bump around a face's centre, in face heights
@@ -25,6 +34,7 @@ NEAR_HEAT = 0.3  # cells at least so hot also learn where the face is and how bi
 IGNORED_RADIUS = 0.6  # in heights of an ignored face
 DISTORTED_SHARE = 0.5  # of a batch; the rest is as clean as most photographs
 STRENGTH = 0.9  # of the distortion
+WEIGH_EVERY = 500  # steps after which those heads are drawn more that are found least surely
 N_STYLISED = 50  # pictures drawn in each style for the evaluation
 # A face counts as found within so many heights, so much bigger or smaller.
 NEAR_ENOUGH, SIZE_RATIO = 0.25, 1.5
@@ -112,35 +122,77 @@ def to_batch(scenes: list[Scene], *, distorted: bool = True) -> tuple[Tensor, Ta
 
 
 def run_training(
-    run: Run, composer: Composer, *, batch: int = 32, width: int = 32, rate: float = 1e-3
+    run: Run,
+    composer: Composer,
+    *,
+    batch: int = 32,
+    width: int = 32,
+    rate: float = 1e-3,
+    begin: Path | None = None,
 ) -> FaceDetector:
     """Train until the run's time is over; the averaged detector."""
     model = channels_last_weights(FaceDetector(width=width).to(run.device))
+    if begin is not None and not run.checkpoint.exists():
+        begin_with(begin, "detector", model)
     average = Average(model)
     optimiser = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.99), weight_decay=0.01)
     parts = {"model": model, "average": average, "optimiser": optimiser}
     run.resume(parts)
     composer.rng = np.random.default_rng(run.step)  # a resumed run sees new pictures
-    mean = 0.0
-    while run.going:
-        set_learning_rate(optimiser, learning_rate(run.share_done, peak=rate))
-        pictures, targets = to_batch([composer.scene() for _ in range(batch)])
-        optimiser.zero_grad()
-        with run.autocast():
-            maps = model(pictures.to(run.device))
-        loss = loss_of(maps, targets.to(run.device))
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
-        optimiser.step()
-        average.update(model, run.step)
-        run.step += 1
-        now = float(loss.detach())
-        mean = now if mean == 0 else 0.98 * mean + 0.02 * now
-        if run.step % 50 == 0:
-            run.log(loss=mean)
-        run.save_if_due(parts)
+    mean, begun = 0.0, run.step
+    with Ahead(lambda: to_batch([composer.scene() for _ in range(batch)])) as batches:
+        while run.going:
+            if run.step % WEIGH_EVERY == 0 or run.step == begun:
+                scores = [head_scores(average.module, heads, batch) for heads in composer.pool]
+                composer.weigh(scores)
+                run.log(unsure=float(np.mean(np.concatenate(scores) < BELIEVED_SCORE)))
+            set_learning_rate(optimiser, learning_rate(run.share_done, peak=rate))
+            pictures, targets = batches.next()
+            optimiser.zero_grad()
+            with run.autocast():
+                maps = model(pictures.to(run.device))
+            loss = loss_of(maps, targets.to(run.device))
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+            optimiser.step()
+            average.update(model, run.step)
+            run.step += 1
+            now = float(loss.detach())
+            mean = now if mean == 0 else 0.98 * mean + 0.02 * now
+            if run.step % 50 == 0:
+                run.log(loss=mean)
+            run.save_if_due(parts)
     run.save(parts)
     return average.module  # type: ignore[return-value]
+
+
+@torch.inference_mode()
+def head_scores(model: torch.nn.Module, heads: list[Head], at_once: int) -> np.ndarray:
+    """How surely the faces of heads are found, their crops being the picture: (n,) from 0 to 1."""
+    device = next(model.parameters()).device
+    model.eval()
+    scores: list[float] = []
+    for k in range(0, len(heads), at_once):
+        part = [whole_scene(head) for head in heads[k : k + at_once]]
+        pictures, _ = to_batch(part, distorted=False)
+        for boxes, scene in zip(decode_boxes(model(pictures.to(device)), threshold=0.01), part):
+            found = boxes.cpu().numpy()
+            found = found[is_found(found, scene.faces[0])]
+            scores.append(float(found[:, 3].max(initial=0.0)))
+    model.train()
+    return np.array(scores)
+
+
+def whole_scene(head: Head) -> Scene:
+    """What the camera saw of a head's crop, letterboxed."""
+    side = head.image.shape[0]
+    edges = (head.valid + 1) / 2 * side
+    left, top, right, bottom = np.round(edges).astype(int)
+    image, scale = letterbox(head.image[top:bottom, left:right])
+    centre = ((head.centre + 1) / 2 * side - [left, top]) * scale
+    face = np.array([[*centre, head.height / 2 * side * scale]], np.float32)
+    extent = (round((bottom - top) * scale), round((right - left) * scale))
+    return Scene(image, face, np.zeros((0, 3), np.float32), extent)
 
 
 def train(
@@ -151,16 +203,20 @@ def train(
     device: str,
     batch: int = 32,
     width: int = 32,
+    rate: float = 1e-3,
+    begin: Path | None = None,
     max_steps: int = 10**9,
     report: Callable[[str], None] = print,
 ) -> FaceDetector:
-    """Train on the crops of a cache, resuming from the folder; the averaged detector.
+    """Train on the crops of a cache, resuming from the folder or going on from weights.
+
+    Returns: the averaged detector.
 
     With max_steps=2, width=8 and batch=4 a try takes seconds.
     """
     composer = Composer(read_pool(*crops.load_all(cache)))
     run = Run(folder, minutes, device, report=report, max_steps=max_steps)
-    return run_training(run, composer, batch=batch, width=width)
+    return run_training(run, composer, batch=batch, width=width, rate=rate, begin=begin)
 
 
 def letterbox(image: np.ndarray) -> tuple[np.ndarray, float]:
@@ -196,7 +252,7 @@ def detect(detector: FaceDetector, pictures: Tensor, *, at_once: int = 32) -> li
     found: list[np.ndarray] = []
     for part in pictures.split(at_once):
         maps = detector(channels_last(part.to(device)))
-        found += [b.cpu().numpy() for b in decode_boxes(maps, threshold=SECOND_SCORE)]
+        found += [b.cpu().numpy() for b in decode_boxes(maps, threshold=BELIEVED_SCORE)]
     return found
 
 

@@ -9,7 +9,7 @@ from typing import Callable
 import numpy as np
 import torch
 
-from vasa_cli.face import FaceReader, Window
+from vasa_cli.face import FaceReader
 from vasa_cli.geometry import (
     LIPS,
     LOWER_LIDS,
@@ -20,6 +20,7 @@ from vasa_cli.geometry import (
     rotation_angles,
 )
 from vasa_cli.motion import from_video, perform
+from vasa_cli.squares import Window
 from vasa_cli.training import crops
 from vasa_cli.training.data import Item, load_frame, load_labels
 

@@ -10,27 +10,19 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from vasa_cli.models.detector import SIDE
-from vasa_cli.training.crops import Crops
+from vasa_cli.training.heads import Head, hooded
 
-PORTRAIT_SIDE, CLIP_SIDE = 384, 192  # pixels of the crops in memory; portraits fill pictures
-N_CLIP_FRAMES = 3000
 GREY = 127  # of what letterboxing leaves over
 SMALLEST_PX, LARGEST_PX = 10.0, 230.0  # heights of pasted faces
 RECOGNISABLE_PX = 9.0  # smaller faces are neither faces nor background
 N_FACES_SHARES = (0.12, 0.66, 0.14, 0.08)  # of pictures with 0, 1, 2 and 3 faces
+# Pasted heads that are turned in the picture, by so many degrees or more: as often little as far.
+TURNED_SHARE, TURNS_DEG = 0.5, (8, 25)
+FILLING_SHARE, FILLING_TURNS_DEG = 0.3, (3, 14)  # and those that fill it
+HOODED_SHARE = 0.12  # of heads that wear a scarf or hood
+EASY_WEIGHT = 0.12  # of a head that is found surely, of one that is missed
 SMALLEST_DECOY_PX = 28.0  # a scrambled face below it may look like a face again
 KEPT_COVER, LOST_COVER = 0.3, 0.8  # covered more than the first: ignored; than the second: gone
-
-
-@dataclass(frozen=True)
-class Head:
-    """A square crop in memory; places in crop units, [-1, 1] over the square."""
-
-    image: np.ndarray  # (S, S, 3) uint8
-    centre: np.ndarray  # (2,) mean of the face's 468 points
-    height: float  # from forehead to chin
-    box: np.ndarray  # (4,) left, top, right, bottom of the points
-    valid: np.ndarray  # (4,) the same of what the camera saw
 
 
 @dataclass(frozen=True)
@@ -60,44 +52,6 @@ class Scene:
     faces: np.ndarray
     ignored: np.ndarray  # (m, 3) faces that are neither to be found nor to be missed
     extent: tuple[int, int]  # height and width of the picture proper; the rest is grey
-
-
-def read_heads(source: Crops, rows: np.ndarray, side: int) -> list[Head]:
-    """Rows of stored crops, averaged down to (side, side)."""
-    heads = []
-    for row in np.sort(rows):
-        image = Image.fromarray(source.images[row]).resize((side, side), Image.Resampling.BOX)
-        flat = source.points[row, :468, :2]
-        top, bottom = source.points[row, [10, 152], :2]
-        heads.append(
-            Head(
-                np.asarray(image),
-                flat.mean(0).astype(np.float64),
-                max(float(np.linalg.norm(top - bottom)), 0.2),
-                np.concatenate([flat.min(0), flat.max(0)]),
-                np.clip(source.valid[row], -1, 1),
-            )
-        )
-    return heads
-
-
-def spread_rows(source: Crops, n: int) -> np.ndarray:
-    """About n rows of the training split, as evenly over clips and within them as can be."""
-    rows = np.flatnonzero(~source.validation)
-    if len(rows) <= n:
-        return rows
-    clips = np.split(rows, np.flatnonzero(np.diff(source.clip[rows])) + 1)
-    share = max(1, round(n / len(clips)))
-    picks = [c[np.linspace(0, len(c) - 1, share + 2).astype(int)[1:-1]] for c in clips]
-    return np.unique(np.concatenate(picks))
-
-
-def read_pool(portraits: Crops, clips: Crops) -> list[list[Head]]:
-    """Every training portrait, and frames of the training clips."""
-    return [
-        read_heads(portraits, np.flatnonzero(~portraits.validation), PORTRAIT_SIDE),
-        read_heads(clips, spread_rows(clips, N_CLIP_FRAMES), CLIP_SIDE),
-    ]
 
 
 class Canvas:
@@ -196,10 +150,22 @@ class Composer:
     def __init__(self, pool: list[list[Head]], *, seed: int = 0) -> None:
         self.pool = [heads for heads in pool if heads]
         self.rng = np.random.default_rng(seed)
+        self.weigh([np.zeros(len(heads)) for heads in self.pool])
+
+    def weigh(self, scores: list[np.ndarray]) -> None:
+        """Draw heads the more often the less surely they are found, by scores from 0 to 1."""
+        weights = [1 - (1 - EASY_WEIGHT) * s for s in scores]
+        self.bounds = [np.cumsum(w) / w.sum() for w in weights]
 
     def head(self) -> Head:
-        heads = self.pool[int(self.rng.integers(len(self.pool)))]
-        return heads[int(self.rng.integers(len(heads)))]
+        chosen = int(self.rng.integers(len(self.pool)))
+        heads, bounds = self.pool[chosen], self.bounds[chosen]
+        return heads[min(int(np.searchsorted(bounds, self.rng.random())), len(heads) - 1)]
+
+    def face(self) -> Head:
+        """A head as it is to be found, at times in a hood."""
+        head = self.head()
+        return hooded(head, self.rng) if self.rng.random() < HOODED_SHARE else head
 
     def scene(self, n_faces: int | None = None) -> Scene:
         """A picture with that many faces (two and more: at most), or as many as chance gives."""
@@ -222,7 +188,7 @@ class Composer:
 
     def fill(self, canvas: Canvas) -> None:
         """One head as the whole picture, cut to its shape: the commonest case at run time."""
-        rng, head = self.rng, self.head()
+        rng, head = self.rng, self.face()
         height, width = canvas.image.shape[:2]
         low, high = head.valid[:2], head.valid[2:]
         scale = max(width / (high[0] - low[0]), height / (high[1] - low[1]))
@@ -234,7 +200,7 @@ class Composer:
         place = (head.centre - rng.uniform(np.minimum(first, last), last)) * scale
         x, y = np.clip(place, 4, [width - 4, height - 4])
         mirrored = bool(rng.random() < 0.5)
-        turn = rng.normal() * math.radians(4) if rng.random() < 0.5 else 0.0
+        turn = turned(rng, FILLING_SHARE, FILLING_TURNS_DEG)
         at = Placement(width - x if mirrored else x, y, head.height * scale, turn, mirrored)
         canvas.paste(head, at, edge="square", soft=0.0, target=True)
 
@@ -243,7 +209,7 @@ class Composer:
         at = self.place(canvas, SMALLEST_PX, edge)
         if at is not None:
             soft = float(self.rng.choice([0.0, 0.05, 0.2]))
-            canvas.paste(self.head(), at, edge=edge, soft=soft, target=True)
+            canvas.paste(self.face(), at, edge=edge, soft=soft, target=True)
 
     def add_decoy(self, canvas: Canvas) -> None:
         """Something that has a face's colours or parts and is none."""
@@ -261,8 +227,7 @@ class Composer:
         rng = self.rng
         height, width = canvas.image.shape[:2]
         size = math.exp(rng.uniform(math.log(smallest_px), math.log(LARGEST_PX)))
-        spread = math.radians(8 if rng.random() < 0.7 else 25)
-        turn = float(np.clip(rng.normal() * spread, -math.pi / 4, math.pi / 4))
+        turn = turned(rng, TURNED_SHARE, TURNS_DEG)
         for _ in range(40):
             x, y = rng.uniform(1, width - 1), rng.uniform(1, height - 1)
             reach = size * (0.75 if edge == "head" else 1.3)
@@ -277,6 +242,12 @@ class Composer:
             return surroundings(self.head(), shape, self.rng)
         makers: tuple[Callable[..., np.ndarray], ...] = (clouds, clouds, stripes, shapes, strokes)
         return makers[int(self.rng.integers(len(makers)))](shape, self.rng)
+
+
+def turned(rng: np.random.Generator, share: float, spreads_deg: tuple[float, float]) -> float:
+    """Radians by which a head is turned in the picture; so many of them by the wider spread."""
+    spread = spreads_deg[int(rng.random() < share)]
+    return float(np.clip(rng.normal() * math.radians(spread), -math.pi / 4, math.pi / 4))
 
 
 def to_pixels(box: np.ndarray, side: int) -> tuple[int, int, int, int]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
 from vasa_cli import occlusion
-from vasa_cli.audio import Audio, frame_count, load_audio
+from vasa_cli.audio import frame_count, load_audio
 from vasa_cli.config import Progress, ProgressCallback, RenderOptions, RenderResult
 from vasa_cli.extraction import Performance, Shot, extract, gaps_of
 from vasa_cli.face_parts import lower_face, part_matrix
@@ -21,6 +22,7 @@ from vasa_cli.motion_edit import fit_positions
 from vasa_cli.pipeline import Renderer, sound_warnings
 from vasa_cli.refilm import Plan, draw, faded, square_of
 from vasa_cli.repaint import Square, lower_face_mask
+from vasa_cli.threads import pool_of
 from vasa_cli.video import check_output
 
 FAR_TURNED_DEG = 40.0  # a face turned further is dubbed, and told
@@ -53,17 +55,19 @@ def dub(
     options = replace(options, fps=film.fps)
     tell(Progress("speech", 0, 1))
     audio = load_audio(speech, max_seconds=options.preview_s)
-    performed = extract(
-        film,
-        renderer.models.reader,
-        face=face,
-        seconds=options.preview_s,
-        tell=lambda done, total: tell(Progress("film", done, total)),
-    )
+    with pool_of(1) as pool:  # reading leaves as much of two cores idle as sampling takes
+        sampled = pool.submit(renderer.sample_motion, audio, options)
+        performed = extract(
+            film,
+            renderer.models.reader,
+            face=face,
+            seconds=options.preview_s,
+            tell=lambda done, total: tell(Progress("film", done, total)),
+        )
     n_spoken = frame_count(len(audio.samples), audio.sample_rate, film.fps)
     n_filmed = len(performed.track.found)
     n_frames = length_of(n_filmed, n_spoken, fit)
-    motion = speak(renderer, audio, n_frames, options, tell)
+    motion = spoken_for(sampled.result(), n_spoken, n_frames, film.fps)
     clear = uncovered(performed)
     plan = plan_dubbing(performed, clear, motion, fit, renderer.models.geometry)
     making = Making(
@@ -101,15 +105,9 @@ def length_of(n_filmed: int, n_spoken: int, fit: str) -> int:
     return max(n_filmed, n_spoken) if fit == "hold" else n_spoken
 
 
-def speak(
-    renderer: Renderer, audio: Audio, n_frames: int, options: RenderOptions, tell: ProgressCallback
-) -> Motion:
-    """The speech's motion at the film's rate; at rest where the speech has ended."""
-    sampled = renderer.sample_motion(
-        audio, options, lambda done, total: tell(Progress("motion", done, total))
-    )
-    n_spoken = frame_count(len(audio.samples), audio.sample_rate, options.fps)
-    motion = sampled.resample(options.fps, min(n_frames, n_spoken))
+def spoken_for(sampled: Motion, n_spoken: int, n_frames: int, fps: Fraction) -> Motion:
+    """A speech's motion at a film's rate, so many frames; at rest where the speech has ended."""
+    motion = sampled.resample(fps, min(n_frames, n_spoken))
     rest = n_frames - len(motion)
     if rest <= 0:
         return motion

@@ -10,7 +10,7 @@ import numpy as np
 
 from vasa_cli.audio import Audio, frame_count, load_audio
 from vasa_cli.config import RenderOptions
-from vasa_cli.dub import plan_dubbing, speak, uncovered
+from vasa_cli.dub import plan_dubbing, spoken_for, uncovered
 from vasa_cli.errors import InputError
 from vasa_cli.extraction import Performance, extract, read_motion
 from vasa_cli.film import open_film
@@ -101,7 +101,7 @@ def spoken(
     film = performed.film
     n_spoken = frame_count(len(audio.samples), audio.sample_rate, film.fps)
     n_frames = min(len(performed.track.found), n_spoken)
-    return speak(renderer, audio, n_frames, options, lambda step: None)
+    return spoken_for(renderer.sample_motion(audio, options), n_spoken, n_frames, film.fps)
 
 
 def _is_heard(clip: Path, seconds: float | None) -> bool:

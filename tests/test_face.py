@@ -104,6 +104,16 @@ def test_a_small_face_is_found_anywhere(reader: FaceReader, corner: tuple[int, i
     assert corner[0] < faces[0].x < corner[0] + 300 and corner[1] < faces[0].y < corner[1] + 300
 
 
+def test_every_face_of_a_group_is_found(reader: FaceReader) -> None:
+    group = Image.new("RGB", (900, 600), (90, 90, 100))
+    for k in range(12):
+        name = ("portrait.jpg", "hopper.jpg")[k % 2]
+        group.paste(opened(name).resize((150, 150)), (150 * (k % 4) + 30, 170 * (k // 4) + 20))
+    faces = reader.detect(np.asarray(group))
+    assert len(faces) == 12
+    assert [face.x for face in faces] == sorted(face.x for face in faces)
+
+
 STYLES = {
     "grey": lambda p: ImageOps.grayscale(p).convert("RGB"),
     "sepia": lambda p: ImageOps.colorize(ImageOps.grayscale(p), (40, 20, 0), (255, 240, 200)),

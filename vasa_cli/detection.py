@@ -17,10 +17,11 @@ CANDIDATE_SCORE = 0.2  # a place that scores less in the whole picture is forgot
 # found only in finer tiles or in a turned picture, of which there are many.
 LOOK_EXTENTS, BELIEVED_SCORE, HARD_SCORE = (3.0, 2.5, 2.0), 0.62, 0.72
 LOOK_NEAR, LOOK_SIZE = 0.3, 1.5  # how far off, in face heights, and as a ratio, it is the same face
-GLANCE_SCORE = 0.25  # of the middle one alone, before the others are taken
+# Of the middle one alone, before the others are taken, and how much farther off it may see a face:
+# where there are many, their places and sizes are but guessed at first.
+GLANCE_SCORE, GLANCE_REACH = 0.25, 2.0
 LEAST_SCORE = 0.02  # that counts in a look
-# Candidates looked at in a level: all that score so much, and of the others so many, best first.
-CLEAR_SCORE, N_DOUBTFUL = 0.8, 6
+N_CANDIDATES, N_HARD = 32, 8  # looked at in the whole picture, and in tiles or turned, best first
 AT_ONCE = 24  # squares that the detector is shown
 TILE_LEVELS = (1, 2, 4)  # a picture is searched whole, then at twice and four times the resolution
 TURNS_DEG, TURNED_SIDE = (-40, 40), 512  # at last it is turned so, made so small
@@ -53,18 +54,18 @@ class FaceFinder:
         for level in TILE_LEVELS:
             if level > 1 and max(image.shape[:2]) < SIDE * level / 2:
                 break
-            least = BELIEVED_SCORE if level == 1 else HARD_SCORE
-            if faces := self._believed(image, level, least):
+            rule = (BELIEVED_SCORE, N_CANDIDATES) if level == 1 else (HARD_SCORE, N_HARD)
+            if faces := self._believed(image, level, *rule):
                 return faces
         return self._turned(image)
 
-    def _believed(self, image: np.ndarray, level: int, least: float) -> list[Detection]:
-        """The faces of one level whose mean score is so much by themselves, from left to right."""
-        seen = without_doubles(self._search(image, level))
-        clear = sum(face.score >= CLEAR_SCORE for face in seen)
-        seen = seen[: clear + N_DOUBTFUL]
-        glances = self._look(image, seen, LOOK_EXTENTS[1:2])
-        likely = [face for face, glance in zip(seen, glances) if glance.score >= GLANCE_SCORE]
+    def _believed(
+        self, image: np.ndarray, level: int, least: float, n_looked_at: int
+    ) -> list[Detection]:
+        """The faces of one level whose mean score by themselves is so much, from left to right."""
+        seen = without_doubles(self._search(image, level))[:n_looked_at]
+        glances = self._look(image, seen, LOOK_EXTENTS[1:2], reach=GLANCE_REACH)
+        likely = without_doubles([glance for glance in glances if glance.score >= GLANCE_SCORE])
         looks = self._look(image, likely, LOOK_EXTENTS, mirrored=True)
         sure = [face for face in looks if face.score >= least]
         return sorted(without_doubles(sure), key=lambda d: d.x)
@@ -76,6 +77,7 @@ class FaceFinder:
         extents: tuple[float, ...],
         *,
         mirrored: bool = False,
+        reach: float = 1.0,
     ) -> list[Detection]:
         """Each face as squares of some extents around it show it, with its mean score in them."""
         looks = [
@@ -94,7 +96,9 @@ class FaceFinder:
             boxes = decode_boxes(maps, threshold=LEAST_SCORE)
             for (face, extent, flip), found in zip(looks[start:], boxes):
                 there = (face_in(b, window_of(face, extent), mirrored=flip) for b in found.tolist())
-                places[faces.index(face)] += [again for again in there if is_same(again, face)][:1]
+                places[faces.index(face)] += [
+                    again for again in there if is_same(again, face, reach)
+                ][:1]
         n_looks = len(looks) // max(1, len(faces))
         return [
             replace(
@@ -113,7 +117,7 @@ class FaceFinder:
         for angle in TURNS_DEG:
             turned = small.rotate(angle, Image.Resampling.BILINEAR, expand=True, fillcolor=GREY)
             cos, sin = np.cos(np.radians(angle)), np.sin(np.radians(angle))
-            for face in self._believed(np.asarray(turned), 1, HARD_SCORE):
+            for face in self._believed(np.asarray(turned), 1, HARD_SCORE, N_HARD):
                 x, y = face.x - turned.width / 2, face.y - turned.height / 2
                 aside = (cos * x - sin * y + small.width / 2) * image.shape[1] / small.width
                 down = (sin * x + cos * y + small.height / 2) * image.shape[0] / small.height
@@ -166,10 +170,10 @@ def face_in(box: list[float], window: Window, *, mirrored: bool) -> Detection:
     )
 
 
-def is_same(again: Detection, face: Detection) -> bool:
-    """Whether one is where the other is, and as large."""
-    near = float(np.hypot(again.x - face.x, again.y - face.y)) < LOOK_NEAR * face.height
-    return near and abs(np.log(again.height / face.height)) < np.log(LOOK_SIZE)
+def is_same(again: Detection, face: Detection, reach: float) -> bool:
+    """Whether one is about where the other is, and about as large."""
+    near = float(np.hypot(again.x - face.x, again.y - face.y)) < reach * LOOK_NEAR * face.height
+    return near and abs(np.log(again.height / face.height)) < reach * np.log(LOOK_SIZE)
 
 
 def tile_starts(length: int, side: int) -> list[int]:

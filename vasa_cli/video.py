@@ -324,9 +324,8 @@ def _audio_arguments(duration_s: float) -> list[str]:
 
 
 def _decode(path: Path, step: int) -> Iterator[np.ndarray]:
-    chosen = [f"select=not(mod(n\\,{step}))"] if step > 1 else []
-    arguments = ["-v", "error", *input_arguments(path), "-map", "0:v:0"]
-    arguments += ["-fps_mode", "passthrough", *ppm_arguments(chosen)]
+    arguments = ["-v", "error", *input_arguments(path), "-map", "0:v:0", "-fps_mode", "passthrough"]
+    arguments += ppm_arguments([f"select=not(mod(n\\,{step}))"] if step > 1 else [])
     n_frames = 0
     with FFmpeg(arguments) as ffmpeg:
         while (frame := read_ppm(ffmpeg.stdout)) is not None:

@@ -80,26 +80,24 @@ class FaceFinder:
         reach: float = 1.0,
     ) -> list[Detection]:
         """Each face as squares of some extents around it show it, with its mean score in them."""
+        flips = (False, True) if mirrored else (False,)
         looks = [
-            (face, extent, flip)
-            for face in faces
-            for flip in {False, mirrored}
+            (k, Window(face.x, face.y, face.height * extent / 2), flip)
+            for k, face in enumerate(faces)
+            for flip in flips
             for extent in extents
         ]
-        squares = []
-        for face, extent, flip in looks:
-            square = cut_square(image, window_of(face, extent), SIDE)
-            squares.append(square[:, ::-1] if flip else square)
+        squares = [
+            cut_square(image, window, SIDE)[:, :: -1 if flip else 1] for _, window, flip in looks
+        ]
         places: list[list[Detection]] = [[] for _ in faces]
         for start in range(0, len(looks), AT_ONCE):
             maps = self.detector(to_tensor(squares[start : start + AT_ONCE], self.device))
             boxes = decode_boxes(maps, threshold=LEAST_SCORE)
-            for (face, extent, flip), found in zip(looks[start:], boxes):
-                there = (face_in(b, window_of(face, extent), mirrored=flip) for b in found.tolist())
-                places[faces.index(face)] += [
-                    again for again in there if is_same(again, face, reach)
-                ][:1]
-        n_looks = len(looks) // max(1, len(faces))
+            for (k, window, flip), found in zip(looks[start:], boxes):
+                there = (face_in(box, window, mirrored=flip) for box in found.tolist())
+                places[k] += [again for again in there if is_same(again, faces[k], reach)][:1]
+        n_looks = len(flips) * len(extents)
         return [
             replace(
                 max(seen, key=lambda d: d.score, default=face),
@@ -150,11 +148,6 @@ class FaceFinder:
             for found, (left, top) in zip(boxes, origins)
             for b in found
         ]
-
-
-def window_of(face: Detection, extent: float) -> Window:
-    """The square around a face that is so many of its heights wide."""
-    return Window(face.x, face.y, face.height * extent / 2)
 
 
 def face_in(box: list[float], window: Window, *, mirrored: bool) -> Detection:

@@ -17,7 +17,7 @@ from vasa_cli.models.blocks import channels_last, channels_last_weights
 from vasa_cli.models.detector import REFERENCE_SIZE, SIDE, STRIDE, FaceDetector, decode_boxes
 from vasa_cli.squares import to_tensor
 from vasa_cli.training import augment, crops
-from vasa_cli.training.heads import Head, read_pool
+from vasa_cli.training.heads import Head, read_heads, read_pool
 from vasa_cli.training.loop import (
     Ahead,
     Average,
@@ -265,17 +265,8 @@ def is_found(boxes: np.ndarray, face: np.ndarray) -> np.ndarray:
 
 def validation_scenes(portraits: crops.Crops) -> list[Scene]:
     """Every validation portrait, as far as its crop saw it, letterboxed."""
-    scenes = []
-    for row in np.flatnonzero(portraits.validation):
-        edges = (np.clip(portraits.valid[row], -1, 1) + 1) / 2 * portraits.side
-        left, top, right, bottom = np.round(edges).astype(int)
-        image, scale = letterbox(np.asarray(portraits.images[row, top:bottom, left:right]))
-        points = (portraits.points[row, :, :2] + 1) / 2 * portraits.side
-        centre = (points[:468].mean(0) - [left, top]) * scale
-        face = np.array([[*centre, np.linalg.norm(points[10] - points[152]) * scale]], np.float32)
-        extent = (round((bottom - top) * scale), round((right - left) * scale))
-        scenes.append(Scene(image, face, np.zeros((0, 3), np.float32), extent))
-    return scenes
+    rows = np.flatnonzero(portraits.validation)
+    return [whole_scene(head) for head in read_heads(portraits, rows, portraits.side)]
 
 
 def recall(found: list[np.ndarray], scenes: list[Scene]) -> float:

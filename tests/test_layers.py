@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from vasa_cli.geometry import EXPLICIT, Geometry, project
+from tests.drawn_faces import WHITE, face, painted_by, plain
+from vasa_cli.geometry import Geometry
 from vasa_cli.loading import load_geometry
 from vasa_cli.models import layers
 from vasa_cli.models.decoder import Appearance, Decoder
@@ -22,7 +22,7 @@ from vasa_cli.models.painting import (
 )
 from vasa_cli.weights import find_weights_dir
 
-RED, SKIN, WHITE = (0.9, -0.6, -0.6), (0.5, 0.2, 0.0), (1.0, 1.0, 1.0)
+RED = (0.9, -0.6, -0.6)
 SIDE = 256
 
 
@@ -31,24 +31,9 @@ def geometry() -> Geometry:
     return load_geometry(find_weights_dir())
 
 
-def face(geometry: Geometry, **dynamics: float) -> Tensor:
-    """The mean face (1, 478, 3), some of its explicit dynamics changed."""
-    change = np.zeros(geometry.dynamics_basis.shape[-1])
-    for name, value in dynamics.items():
-        change[EXPLICIT.index(name)] = value
-    points = geometry.mean + geometry.displacement(change[None])[0]
-    return torch.from_numpy(project(np.array([[0, 0, 0, 0, 0, 1.0]]), points[None])).float()
-
-
-def painted_by(shape: layers.Shape, colour: tuple[float, ...], photo: Tensor, mask: Tensor) -> None:
-    """Colour a photo where a square's mask (1, 1, s, s) is 1."""
-    drawn = torch.tensor(colour)[None, :, None, None].expand(-1, -1, *mask.shape[2:])
-    shape.patch.put(photo, torch.cat([drawn, mask], 1))
-
-
 def lips_photo(points: Tensor) -> Tensor:
     """A photo of skin with red lips and white teeth where its mouth is open."""
-    photo = torch.tensor(SKIN)[None, :, None, None].expand(1, 3, SIDE, SIDE).clone()
+    photo = plain(SIDE)
     shape = mouth_shape(points)
     columns = shape.columns(256)
     outer = layers.Shape(
@@ -175,7 +160,7 @@ def test_an_iris_moves_by_as_much_as_its_landmarks(geometry: Geometry, eye: str)
 @pytest.mark.parametrize("eye", EYES)
 def test_shut_lids_leave_no_iris(geometry: Geometry, eye: str) -> None:
     ahead, shut = face(geometry), face(geometry, lid_left=-8.0, lid_right=-8.0)
-    photo = torch.tensor(SKIN)[None, :, None, None].expand(1, 3, SIDE, SIDE).clone()
+    photo = plain(SIDE)
     shape = eye_shape(ahead, eye)
     painted_by(shape, (-1.0, -1.0, 1.0), photo, shape.opening(shape.columns(256)))
     own = look(photo, ahead).eyes[EYES.index(eye)]

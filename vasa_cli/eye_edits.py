@@ -10,7 +10,7 @@ import numpy as np
 
 from vasa_cli.blinks import Blink, find_blinks, lids_up
 from vasa_cli.face_parts import smoothstep
-from vasa_cli.gaze import DRAWN, GAZE, Eyes, gaze_vector
+from vasa_cli.gaze import DRAWN, GAZE, READ, Eyes, gaze_vector
 from vasa_cli.geometry import FaceCode, Geometry
 
 # A blink of somebody who has none to take for a pattern: openings every 40 ms.
@@ -42,8 +42,9 @@ def aimed(
     eyes = Eyes.of(code, geometry, elsewhere_share=ASIDE_SHARE)
     rest, own = code.dynamics[list(GAZE)], dynamics[:, GAZE]
     to = np.repeat(gaze_vector(np.array(gaze_deg, np.float64))[None], len(own), 0)
-    wanted = rest + eyes.dynamics(to, head_pose[:, :3], code.head_pose[:3]) / DRAWN
-    drawn, lost_deg = eyes.limited(own - rest + (wanted - own) * DRAWN)
+    further = DRAWN / READ
+    wanted = rest + eyes.dynamics(to, head_pose[:, :3], code.head_pose[:3]) / further
+    drawn, lost_deg = eyes.limited(own - rest + (wanted - own) * further)
     turn = (rest + drawn - own) * kept_turn(head_pose)[:, None]
     return own + turn, float(lost_deg)
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from vasa_cli import irises
 from vasa_cli.detection import Detection, FaceFinder
 from vasa_cli.geometry import CROP_FACE_HEIGHT, CROP_ORIGIN_Y, LIPS, FaceCode, Geometry, align
 from vasa_cli.models.blocks import channels_last
@@ -91,7 +92,7 @@ class FaceReader:
         )
         for index, better in ((LIPS, lips), (LEFT_EYE, left), (RIGHT_EYE, right)):
             points[:, list(index)] = better
-        return points
+        return irises.found(pictures, points)
 
     @torch.inference_mode()
     def sees(self, pictures: Tensor, points: Tensor) -> np.ndarray:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields as fields_of
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vasa_cli.models import cavity, fields, layers, shading, teeth
+from vasa_cli.models import cavity, fields, iris, layers, shading, teeth
 from vasa_cli.models.enlarging import enlarged
 from vasa_cli.models.fields import Patch
 from vasa_cli.models.layers import Shape, mix
 from vasa_cli.models.moved import MotionField
 
 EYES = ("left", "right")
+CALM_SIDE = 9  # pixels of an eye over which a change of light on an iris is averaged
 CHROMA = 0.25  # how much of what the mouth's changes in colour, beyond brightness, is taken
 DIM = 1.1  # added to a colour in [-1, 1] to tell its brightness, so that none is black
 MOUTH_SIDE, EYE_SIDE = 128, 96  # pixels of the local generators
@@ -37,11 +38,12 @@ class Own:
     # (B, n, s / 2, s / 2) for the generator: the square unshuffled, its maps, an eye's iris
     picture: Tensor
     inside: Tensor  # (B, 4 or 5, l, l) the square, where it is open, where its sclera shows
-    behind: Tensor  # (B, 3 or 6, 1, 1) colours of what it does not show
+    behind: Tensor  # (B, 3, 1, 1) colour of what it does not show
     colour: Tensor  # (B, 1, 1, 1) 0 where the photo has none, so that none is added; else 1
     # one of a mouth each: what is expected of its teeth and of its inside
     teeth: tuple[teeth.Teeth, ...] = ()
     cavity: tuple[cavity.Cavity, ...] = ()
+    iris: tuple[iris.Iris, ...] = ()  # one of an eye
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ class Laid:
     given: tuple[Tensor, ...]  # (B, n, s / 2, s / 2) each, what the generator sees
     colour: Tensor  # (B, 1, 1, 1) as the photo's own part has it
     kept: Tensor  # (B, 1, s, s) share of the generator's change that is seen: on skin
+    # (B, 1, s, s) of an eye: on its iris, where of that change only the light is taken
+    calm: tuple[Tensor, ...] = ()
 
     @property
     def warped(self) -> Tensor:
@@ -80,7 +84,7 @@ class Painted(Laid):
     within a thousand steps (alpha 0, no gradient) and that of the mouth learned far slower.
     """
 
-    change: Tensor  # (B, 3, s, s), 0 at the square's border
+    change: Tensor = field(kw_only=True)  # (B, 3, s, s), 0 at the square's border
 
     @property
     def composed(self) -> Tensor:
@@ -124,10 +128,10 @@ def own_part(photo: Tensor, shape: Shape, side: int, places: tuple[Tensor, ...] 
     opening = shape.opening(columns)
     mean = picture.mean((2, 3), keepdim=True)
     if shape.iris.shape[1]:
-        iris = shape.iris_disk(fine, iris_radius(shape))
-        sclera = opening * (1 - iris)
-        white = layers.masked_colour(picture, sclera, (mean + 1) * 0.8 - 0.6)
-        behind = torch.cat([white, layers.masked_colour(picture, opening * iris, mean - 0.3)], 1)
+        ball = iris.expect(photo, opening, shape)
+        sclera = opening * (1 - shape.iris_disk(fine, iris_radius(shape)))
+        behind = layers.masked_colour(picture, sclera, (mean + 1) * 0.8 - 0.6)
+        sclera = sclera * (1 - iris.strays(picture, behind, ball, shape))
         inside = torch.cat([picture, opening, sclera], 1)
     else:
         behind = (mean + 1) * layers.DARK - 1
@@ -137,7 +141,7 @@ def own_part(photo: Tensor, shape: Shape, side: int, places: tuple[Tensor, ...] 
     view = generator_view(shape, coarse)
     if not places:
         disk = shape.iris_disk(side // 2, iris_radius(shape))
-        return Own(shape, torch.cat([view, disk], 1), inside, behind, colour)
+        return Own(shape, torch.cat([view, disk], 1), inside, behind, colour, iris=(ball,))
     nose, chin = places
     row = teeth.expect(coarse, resized(opening, side), shape, nose, colour)
     behind_it = cavity.expect(shape, chin, row, colour)
@@ -342,39 +346,36 @@ def lay_eye(photo: Tensor, own: Own, points: Tensor, field: MotionField, eye: st
     part = rows, across = layers.open_part(columns)
     if rows.start != rows.stop or rows.stop is None:
         line = fields.pixel_line(side, points.device)
-        moved_by = own.shape.iris[:, 0] - shape.iris[:, 0]  # (B, 2)
-        shifts = torch.stack([moved_by, torch.zeros_like(moved_by)])[..., None]  # (2, B, 2, 1)
-        unit = torch.eye(2, device=points.device).expand(*shifts.shape[:2], -1, -1)
-        iris, white = (
-            F.grid_sample(
-                own.inside,
-                fields.spread(affine, line[across], line[rows]).permute(0, 2, 3, 1),
-                align_corners=False,
-                padding_mode="border",
-            )
-            for affine in torch.cat([unit, shifts], 3)
-        )
+        still = fields.spread(torch.eye(2, 3, device=points.device)[None], line[across], line[rows])
+        still = still.expand(len(points), -1, -1, -1).permute(0, 2, 3, 1)  # (B, h, w, 2)
+        white = F.grid_sample(own.inside, still, align_corners=False, padding_mode="border")
+        (own_iris,) = own.iris
+        on_it = (still - shape.iris[:, None, :1]) / own_iris.reach[:, None, None, None]
+        ball = F.grid_sample(own_iris.picture, on_it, align_corners=False, padding_mode="border")
         disk = shape.iris_disk(side, radius, part)
-        ball = mix(own.behind[:, :3], white[:, :3], white[:, 4:])
-        ball.lerp_(mix(own.behind[:, 3:], iris[:, :3], iris[:, 3:4]), disk)
+        seen = mix(white[:, 4:], ball[:, 3:], disk)
+        ball = mix(mix(own.behind, white[:, :3], white[:, 4:]), ball[:, :3], disk)
         opening = shape.opening(columns, part)
         skin[:, :, rows, across].lerp_(ball, opening)
-        known[:, :, rows, across] = mix(white[:, 4:], iris[:, 3:4], disk) * opening
+        known[:, :, rows, across] = seen * opening
     both = torch.cat([skin, share, known], 1)
     moved = moved_view(photo, shape, field, EYE_SIDE)
     seen, outlines, known = generator_layers(shape, moved, both, EYE_SIDE)
-    disk = F.avg_pool2d(shape.iris_disk(EYE_SIDE, radius), 2)
-    given = (seen, outlines, known, disk)
+    disk = shape.iris_disk(EYE_SIDE, radius)
+    given = (seen, outlines, known, F.avg_pool2d(disk, 2))
     kept = within_face(points, shape.patch, EYE_SIDE)
-    return Laid(shape.patch, moved, both[:, :4], given, own.colour, kept)
+    return Laid(shape.patch, moved, both[:, :4], given, own.colour, kept, (disk,))
 
 
 def paint(laid: Laid, out: Tensor, window: Tensor) -> Painted:
     """Layers and a generator's output (B, 12, s / 2, s / 2)."""
     change = F.pixel_shuffle(out, 2) * (window * laid.kept)
+    for calm in laid.calm:
+        change = mix(change, F.avg_pool2d(change, CALM_SIDE, 1, CALM_SIDE // 2), calm)
     if (laid.colour < 1).any():
         change = mix(change.mean(1, keepdim=True), change, laid.colour)
-    return Painted(laid.patch, laid.moved, laid.drawn, laid.given, laid.colour, laid.kept, change)
+    parts = (getattr(laid, part.name) for part in fields_of(Laid))
+    return Painted(*parts, change=change)
 
 
 def in_own_colour(out: Tensor, seen: Tensor) -> Tensor:

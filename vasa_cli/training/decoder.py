@@ -36,7 +36,7 @@ from vasa_cli.training.loop import (
     learning_rate,
     set_learning_rate,
 )
-from vasa_cli.training.pairs import CHOICES, FIELD_CHOICES, Pair, PairSampler
+from vasa_cli.training.pairs import Pair, PairSampler, choices_for
 
 WHOLE_SIDE = 160  # pixels at which the moved photo as a whole is compared
 PARTS = ("motion", "mouth", "eye")
@@ -336,7 +336,7 @@ def train(
     run.resume(team.parts())
     start_afresh(team, afresh)
     features = channels_last_weights(load_features(judge)).to(device) if judge else None
-    choices = FIELD_CHOICES if "motion" in parts else CHOICES
+    choices = choices_for(parts)
     pictures, clips = (
         PairSampler(c, geometry, validation=False, seed=run.step, choices=choices)
         for c in crops.load_all(cache)

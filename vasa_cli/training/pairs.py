@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vasa_cli import irises
 from vasa_cli.geometry import Geometry
 from vasa_cli.training import augment
 from vasa_cli.training.crops import Crops
@@ -33,6 +34,8 @@ FIELD_CHOICES = (
     ("nodded", 0.20),
     ("any", 0.08),
 )
+# and where eyes alone are trained: few people look aside
+EYE_CHOICES = (("open_to_shut_eyes", 0.25), ("looked", 0.40), ("turned", 0.15), ("any", 0.20))
 CANDIDATES = 8
 GROUPS_TRIED = 3
 REAL_SHARE = 0.65  # of clips that were filmed
@@ -52,6 +55,13 @@ class Pair:
     valid: Tensor  # (B, 1, S, S) 1 where a loss makes sense
 
 
+def choices_for(parts: Sequence[str]) -> Sequence[tuple[str, float]]:
+    """How pairs are chosen where these parts of the decoder are trained."""
+    if "motion" in parts:
+        return FIELD_CHOICES
+    return CHOICES if "mouth" in parts else EYE_CHOICES
+
+
 def openings(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mouth and eye opening (N,) in face heights."""
     height = np.linalg.norm(points[:, 10] - points[:, 152], axis=-1)
@@ -60,6 +70,16 @@ def openings(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         np.linalg.norm(points[:, a] - points[:, b], axis=-1) for a, b in ((159, 145), (386, 374))
     ]
     return mouth, (eyes[0] + eyes[1]) / 2 / height
+
+
+def looks(points: np.ndarray) -> np.ndarray:
+    """How far irises of points (N, 478, 3) stand to the right in both eyes, (N,) in eye widths."""
+    aside = []
+    for iris, left, right in ((468, 33, 133), (473, 362, 263)):
+        across = points[:, right, :2] - points[:, left, :2]
+        off = points[:, iris, :2] - (points[:, left, :2] + points[:, right, :2]) / 2
+        aside.append((off * across).sum(1) / np.maximum((across**2).sum(1), 1e-9))
+    return np.mean(aside, 0)
 
 
 class PairSampler:
@@ -87,6 +107,7 @@ class PairSampler:
         self.turn = np.arctan2(across[:, 2], across[:, 0])
         down = source.points[:, 152] - source.points[:, 10]
         self.nod = np.arctan2(down[:, 2], down[:, 1])
+        self.look = looks(source.points)
         rows = np.flatnonzero(source.validation == validation)
         groups = self._groups(source, rows)
         self.real = [g for g in groups if source.real[g[0]]] or groups
@@ -105,9 +126,9 @@ class PairSampler:
         """Rows of a source and a driving frame."""
         pool = self.real if self.rng.random() < REAL_SHARE else self.made
         how = self.rng.choice(self.choices, p=self.shares)
-        angle = {"turned": self.turn, "nodded": self.nod}.get(how)
+        angle = {"turned": self.turn, "nodded": self.nod, "looked": self.look}.get(how)
         some = self._some(pool)
-        if angle is not None:  # most heads hardly move: the liveliest of a few
+        if angle is not None:  # most heads and eyes hardly move: the liveliest of a few
             tried = [some, *(self._some(pool) for _ in range(GROUPS_TRIED - 1))]
             some = max(tried, key=lambda rows: np.ptp(angle[rows]))
             order = some[np.argsort(angle[some])][:: self.rng.choice([-1, 1])]
@@ -131,7 +152,7 @@ class PairSampler:
         pictures, faces, boxes = zip(*(self._pick() for _ in range(n)))
         images = torch.from_numpy(np.concatenate(pictures))
         images = images.permute(0, 3, 1, 2).float() / 127.5 - 1  # (2 n, 3, S, S)
-        points = torch.from_numpy(np.concatenate(faces))
+        points = irises.found(images, torch.from_numpy(np.concatenate(faces)))
         valid = valid_mask(torch.from_numpy(np.stack(boxes)), images.shape[-1])
         images, points, valid = self._place(images, points, valid)
         images = colour_alike(images)

@@ -7,7 +7,16 @@ import pytest
 
 from vasa_cli.blinks import find_blinks
 from vasa_cli.eye_edits import aimed, with_blinks
-from vasa_cli.gaze import DRAWN, GAZE, OFFSET_LIMIT, Eyes, angles_of, gaze_of_offset, gaze_vector
+from vasa_cli.gaze import (
+    DRAWN,
+    GAZE,
+    OFFSET_LIMIT,
+    READ,
+    Eyes,
+    angles_of,
+    gaze_of_offset,
+    gaze_vector,
+)
 from vasa_cli.geometry import N_DYNAMICS, N_IDENTITY, FaceCode, Geometry, rotation_matrix
 from vasa_cli.loading import load_geometry
 from vasa_cli.weights import find_weights_dir
@@ -44,9 +53,9 @@ def straying() -> np.ndarray:
 
 
 def seen_gaze(gaze: np.ndarray, head: np.ndarray, code: FaceCode, geometry: Geometry) -> np.ndarray:
-    """Where irises at the landmarks of gaze dynamics (T, 2) look, degrees (T, 2)."""
+    """Where irises that are read at gaze dynamics (T, 2) look, degrees (T, 2)."""
     eyes = Eyes.of(code, geometry)
-    own = gaze_of_offset(eyes.photo + gaze / eyes.radius)
+    own = gaze_of_offset((eyes.photo + gaze / eyes.radius) / READ)
     return angles_of(np.einsum("tij,tj->ti", rotation_matrix(head[:, :3]), own))
 
 
@@ -56,8 +65,8 @@ def test_eyes_look_where_they_should_whatever_head_and_eyes_do(
 ) -> None:
     own, head = straying(), turning()
     drawn, lost_deg = aimed(own, head, wanted, code, geometry)
-    # what is drawn goes further than it shows
-    shown = own[:, GAZE] + (drawn - own[:, GAZE]) / DRAWN
+    # what is drawn goes further than it shows, what is read shows further than points say
+    shown = own[:, GAZE] + (drawn - own[:, GAZE]) * READ / DRAWN
     before = seen_gaze(own[:, GAZE], head, code, geometry)
     after = seen_gaze(shown, head, code, geometry)
     assert np.abs(before - wanted).max() > 9

@@ -35,7 +35,7 @@ READ = np.array([1.2, 1.0])
 OFFSET_EXACT, OFFSET_LIMIT = np.array([0.62, 0.45]), np.array([0.80, 0.60])
 
 # The photo's own gaze, as points tell it, for people who look into the camera: mean and spread in
-# degrees over 1,200 newsreaders and 86 portraits of the London set. Pitch is poor, since it hangs
+# degrees over 200 newsreaders and 86 portraits of the London set. Pitch is poor, since it hangs
 # on the face's build. People who look elsewhere spread by ELSEWHERE; one photo in five is of them.
 CAMERA_MEAN = np.array([0.0, -4.0])
 CAMERA_SPREAD = np.array([1.7, 4.2])

@@ -15,7 +15,8 @@ from vasa_cli.models.layers import Shape, mix
 from vasa_cli.models.moved import MotionField
 
 EYES = ("left", "right")
-CALM_SIDE = 9  # pixels of an eye over which a change of light on an iris is averaged
+LIGHT_SIDE = 9  # pixels of a square over which a change is averaged where it is light only
+LIGHT_MOST = 0.15  # that such a change comes to, in colours of [-1, 1]
 CHROMA = 0.25  # how much of what the mouth's changes in colour, beyond brightness, is taken
 DIM = 1.1  # added to a colour in [-1, 1] to tell its brightness, so that none is black
 MOUTH_SIDE, EYE_SIDE = 128, 96  # pixels of the local generators
@@ -56,8 +57,7 @@ class Laid:
     given: tuple[Tensor, ...]  # (B, n, s / 2, s / 2) each, what the generator sees
     colour: Tensor  # (B, 1, 1, 1) as the photo's own part has it
     kept: Tensor  # (B, 1, s, s) share of the generator's change that is seen: on skin
-    # (B, 1, s, s) of an eye: on its iris, where of that change only the light is taken
-    calm: tuple[Tensor, ...] = ()
+    calm: Tensor  # (B, 1, s, s) where of that change only the light is taken
 
     @property
     def warped(self) -> Tensor:
@@ -329,7 +329,8 @@ def lay_mouth(photo: Tensor, own: Own, source: Tensor, points: Tensor, field: Mo
     given = (seen, outlines, known, *maps)
     kept = resized(kept, MOUTH_SIDE) * within_face(points, shape.patch, MOUTH_SIDE)
     kept = kept * shading.off_open_lips(shape, MOUTH_SIDE)
-    return Laid(shape.patch, moved, both[:, :4], given, own.colour, kept)
+    calm = 1 - shape.reach(MOUTH_SIDE)
+    return Laid(shape.patch, moved, both[:, :4], given, own.colour, kept, calm)
 
 
 def lay_eye(photo: Tensor, own: Own, points: Tensor, field: MotionField, eye: str) -> Laid:
@@ -364,14 +365,21 @@ def lay_eye(photo: Tensor, own: Own, points: Tensor, field: MotionField, eye: st
     disk = shape.iris_disk(EYE_SIDE, radius)
     given = (seen, outlines, known, F.avg_pool2d(disk, 2))
     kept = within_face(points, shape.patch, EYE_SIDE)
-    return Laid(shape.patch, moved, both[:, :4], given, own.colour, kept, (disk,))
+    calm = 1 - shape.reach(EYE_SIDE) * (1 - disk)
+    return Laid(shape.patch, moved, both[:, :4], given, own.colour, kept, calm)
 
 
 def paint(laid: Laid, out: Tensor, window: Tensor) -> Painted:
-    """Layers and a generator's output (B, 12, s / 2, s / 2)."""
+    """Layers and a generator's output (B, 12, s / 2, s / 2).
+
+    Off the lips and lids, and on irises, what a generator does to detail is to take it: what it
+    cannot place to a pixel is nearest when it is blurred. There freckles, wrinkles and beards stay
+    the photo's, and no more than its light changes, softly.
+    """
     change = F.pixel_shuffle(out, 2) * (window * laid.kept)
-    for calm in laid.calm:
-        change = mix(change, F.avg_pool2d(change, CALM_SIDE, 1, CALM_SIDE // 2), calm)
+    light = F.avg_pool2d(change, LIGHT_SIDE, 1, LIGHT_SIDE // 2)
+    light = torch.tanh(light / LIGHT_MOST) * LIGHT_MOST * laid.kept
+    change = mix(change, light, laid.calm)
     if (laid.colour < 1).any():
         change = mix(change.mean(1, keepdim=True), change, laid.colour)
     parts = (getattr(laid, part.name) for part in fields_of(Laid))

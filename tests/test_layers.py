@@ -61,6 +61,10 @@ def laid_mouth(photo: Tensor, source: Tensor, points: Tensor) -> Laid:
     return lay_mouth(photo, seen.mouth, source, points, still_field())
 
 
+def laid_eye(photo: Tensor, points: Tensor) -> Laid:
+    return lay_eye(photo, look(photo, points).eyes[0], points, still_field(), EYES[0])
+
+
 def distance(picture: Tensor, colour: tuple[float, ...]) -> Tensor:
     return (picture - torch.tensor(colour)[None, :, None, None]).abs().mean(1)
 

@@ -7,11 +7,23 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.test_layers import RED, WHITE, face, laid_mouth, lips_photo
+from tests.drawn_faces import plain, with_eyes
+from tests.test_layers import RED, SIDE, WHITE, face, laid_eye, laid_mouth, lips_photo
 from vasa_cli.geometry import Geometry
 from vasa_cli.loading import load_geometry
 from vasa_cli.models import fields, layers, shading
-from vasa_cli.models.painting import mouth_shape, paint, toothlike, within_face
+from vasa_cli.models.painting import (
+    EYE_SIDE,
+    LIGHT_MOST,
+    MOUTH_SIDE,
+    Laid,
+    eye_shape,
+    iris_radius,
+    mouth_shape,
+    paint,
+    toothlike,
+    within_face,
+)
 from vasa_cli.weights import find_weights_dir
 
 
@@ -148,3 +160,45 @@ def test_the_far_edge_of_a_turned_head_is_as_the_field_moves_it(geometry: Geomet
     beyond = within_face(points, laid.patch, 128) == 0
     assert (painted.change[beyond.expand(-1, 3, -1, -1)] == 0).all()
     assert painted.change.max() > 0.9
+
+
+def changed(laid: Laid, side: int, wanted: Tensor) -> Tensor:
+    """What comes of a change (side, side) that a generator wants, brightness (side, side)."""
+    out = torch.nn.functional.pixel_unshuffle(wanted.expand(1, 3, side, side), 2)
+    return paint(laid, out, torch.ones(1, 1, side, side)).change[0].mean(0)
+
+
+@pytest.mark.parametrize("side", [MOUTH_SIDE, EYE_SIDE])
+def test_off_lips_and_lids_a_generator_changes_light_and_no_detail(
+    geometry: Geometry, side: int
+) -> None:
+    points = face(geometry, mouth_open=-1.0)
+    photo = with_eyes(lips_photo(points), points)
+    mouth = side == MOUTH_SIDE
+    laid = laid_mouth(photo, points, points) if mouth else laid_eye(photo, points)
+    shape = mouth_shape(points) if mouth else eye_shape(points, "left")
+    reach = shape.reach(side)[0, 0]
+    inner = torch.nn.functional.pad(torch.ones(side - 10, side - 10), [5] * 4)
+    off = (reach < 0.02) & (within_face(points, laid.patch, side)[0, 0] == 1) & (inner == 1)
+    on = (reach > 0.97) & (laid.kept[0, 0] == 1)
+    if not mouth:
+        on &= shape.iris_disk(side, iris_radius(shape))[0, 0] < 0.01
+    assert off.float().mean() > 0.1 and on.float().mean() > 0.01
+    fine = torch.ones(side, side)
+    fine[:, ::2] = -1  # as skin's detail is blurred
+    assert changed(laid, side, fine)[off].abs().max() < 0.13  # a ninth is left of nine pixels
+    assert changed(laid, side, fine)[on].abs().min() > 0.9
+    even = changed(laid, side, 0.05 * torch.ones(side, side))
+    assert (even[off] - 0.05).abs().max() < 0.01
+    for most in (changed(laid, side, by * torch.ones(side, side)) for by in (1.0, -1.0)):
+        assert most[off].abs().max() <= LIGHT_MOST + 0.02 and most[on].abs().min() > 0.9
+
+
+def test_a_generator_changes_an_iris_by_its_light_only(geometry: Geometry) -> None:
+    points = face(geometry)
+    laid = laid_eye(with_eyes(plain(SIDE), points), points)
+    shape = eye_shape(points, "left")
+    disk = shape.iris_disk(EYE_SIDE, iris_radius(shape))[0, 0] > 0.99
+    fine = torch.ones(EYE_SIDE, EYE_SIDE)
+    fine[::2] = -1
+    assert disk.sum() > 50 and changed(laid, EYE_SIDE, fine)[disk].abs().max() < 0.13

@@ -14,10 +14,13 @@ from vasa_cli.loading import load_geometry
 from vasa_cli.models import fields, layers, shading
 from vasa_cli.models.painting import (
     EYE_SIDE,
+    DIM,
     LIGHT_MOST,
+    MOST_LIT,
     MOUTH_SIDE,
     Laid,
     eye_shape,
+    in_own_colour,
     iris_radius,
     mouth_shape,
     paint,
@@ -202,3 +205,14 @@ def test_a_generator_changes_an_iris_by_its_light_only(geometry: Geometry) -> No
     fine = torch.ones(EYE_SIDE, EYE_SIDE)
     fine[::2] = -1
     assert disk.sum() > 50 and changed(laid, EYE_SIDE, fine)[disk].abs().max() < 0.13
+
+
+def test_shade_is_not_lit_until_it_is_red() -> None:
+    shade = torch.tensor([-0.58, -0.89, -0.97])[None, :, None, None].expand(1, 3, 8, 8)
+    out, seen = (
+        torch.nn.functional.pixel_unshuffle(x, 2) for x in (torch.full_like(shade, 0.77), shade)
+    )
+    lit = torch.nn.functional.pixel_shuffle(in_own_colour(out, seen), 2) + shade
+    own = (shade + DIM) * (1 + MOST_LIT) - DIM
+    assert (lit >= own - 1e-5).all() and (lit - own).max() < 0.25  # a quarter is its own colour
+    assert float((lit[:, 0] - lit[:, 1]).max()) < 0.55

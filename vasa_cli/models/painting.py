@@ -18,6 +18,7 @@ EYES = ("left", "right")
 LIGHT_SIDE = 9  # pixels of a square over which a change is averaged where it is light only
 LIGHT_MOST = 0.15  # that such a change comes to, in colours of [-1, 1]
 CHROMA = 0.25  # how much of what the mouth's changes in colour, beyond brightness, is taken
+MOST_LIT = 0.6  # share of a pixel's light that the mouth's generator may add: more makes shade red
 DIM = 1.1  # added to a colour in [-1, 1] to tell its brightness, so that none is black
 MOUTH_SIDE, EYE_SIDE = 128, 96  # pixels of the local generators
 LAYER_SIDES = (96, 128, 160, 192, 256, 320, 384, 512)  # pixels at which layers are laid
@@ -390,11 +391,10 @@ def in_own_colour(out: Tensor, seen: Tensor) -> Tensor:
     """A generator's output as more and less light on what it was shown, (B, 12, h, w) all.
 
     Light and shadow are what it is needed for about a mouth; the mean of what people's colours do
-    made lips go blue as a smile shut. Not for eyes: where hair and forehead lie above brows, it
-    has to make skin of hair.
+    made lips go blue as a smile shut. Of eyes it cost 0.8 % of their perceptual distance.
     """
     rgb, shown = out.unflatten(1, (3, 4)), seen.unflatten(1, (3, 4))
     bright = (shown.sum(1, keepdim=True) / 3 + DIM).clamp_min(DIM - 1)
-    lighter = rgb.sum(1, keepdim=True) * ((1 - CHROMA) / 3) / bright
+    lighter = (rgb.sum(1, keepdim=True) * ((1 - CHROMA) / 3) / bright).clamp_max(MOST_LIT)
     own = torch.addcmul(rgb * CHROMA, shown, lighter)
     return own.add_(lighter, alpha=DIM).flatten(1, 2)

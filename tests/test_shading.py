@@ -15,7 +15,6 @@ from vasa_cli.models import fields, layers, shading
 from vasa_cli.models.painting import (
     EYE_SIDE,
     DIM,
-    LIGHT_MOST,
     MOST_LIT,
     MOUTH_SIDE,
     Laid,
@@ -194,7 +193,7 @@ def test_off_lips_and_lids_a_generator_changes_light_and_no_detail(
     even = changed(laid, side, 0.05 * torch.ones(side, side))
     assert (even[off] - 0.05).abs().max() < 0.01
     for most in (changed(laid, side, by * torch.ones(side, side)) for by in (1.0, -1.0)):
-        assert most[off].abs().max() <= LIGHT_MOST + 0.02 and most[on].abs().min() > 0.9
+        assert most[off].abs().max() <= shading.LIGHT_MOST + 0.02 and most[on].abs().min() > 0.9
 
 
 def test_a_generator_changes_an_iris_by_its_light_only(geometry: Geometry) -> None:

@@ -15,8 +15,6 @@ from vasa_cli.models.layers import Shape, mix
 from vasa_cli.models.moved import MotionField
 
 EYES = ("left", "right")
-LIGHT_SIDE = 9  # pixels of a square over which a change is averaged where it is light only
-LIGHT_MOST = 0.15  # that such a change comes to, in colours of [-1, 1]
 CHROMA = 0.25  # how much of what the mouth's changes in colour, beyond brightness, is taken
 MOST_LIT = 0.6  # share of a pixel's light that the mouth's generator may add: more makes shade red
 DIM = 1.1  # added to a colour in [-1, 1] to tell its brightness, so that none is black
@@ -378,9 +376,7 @@ def paint(laid: Laid, out: Tensor, window: Tensor) -> Painted:
     the photo's, and no more than its light changes, softly.
     """
     change = F.pixel_shuffle(out, 2) * (window * laid.kept)
-    light = F.avg_pool2d(change, LIGHT_SIDE, 1, LIGHT_SIDE // 2)
-    light = torch.tanh(light / LIGHT_MOST) * LIGHT_MOST * laid.kept
-    change = mix(change, light, laid.calm)
+    change = mix(change, shading.light_of(change) * laid.kept, laid.calm)
     if (laid.colour < 1).any():
         change = mix(change.mean(1, keepdim=True), change, laid.colour)
     parts = (getattr(laid, part.name) for part in fields_of(Laid))

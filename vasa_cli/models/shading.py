@@ -30,6 +30,8 @@ BARE_FROM, BARE_BY = 0.03, 0.12
 # Powers of that light in red, green and blue: what comes in through lips is red. In 172 frames of
 # filmed mouths with 0.52 to 0.57 of the light, red over green was 1.6 times that of the open mouth.
 LIGHT_POWERS = (0.50, 1.29, 1.22)
+LIGHT_SIDE = 9  # pixels of a square over which a change is averaged where it is light only
+LIGHT_MOST = 0.15  # that such a change comes to, in colours of [-1, 1]
 
 
 def shade_line(skin: Tensor, source: Shape, shape: Shape, columns: Tensor) -> None:
@@ -87,3 +89,11 @@ def off_open_lips(shape: Shape, side: int) -> Tensor:
     lit = ((away - LIPS_BARE) / (LIPS_LIT - LIPS_BARE)).clamp(0, 1)
     bare = ((gap - BARE_FROM) / (BARE_BY - BARE_FROM)).clamp(0, 1)
     return (1 - bare * (1 - lit))[:, None]
+
+
+def light_of(change: Tensor) -> Tensor:
+    """What a change of colours (B, 3, s, s) in [-1, 1] is as light: soft, and not much of it."""
+    side, off = change.shape[-1], LIGHT_SIDE // 2
+    # means as products: a tenth of what pooling takes of a CPU
+    means = change.new_ones(side, side).triu(-off).tril(off) / LIGHT_SIDE
+    return torch.tanh(means @ change @ means / LIGHT_MOST) * LIGHT_MOST

@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw
 from tests.test_pipeline import sound
 from vasa_cli.cli.main import main
 from vasa_cli.errors import InputError, UsageError
+from vasa_cli.gaze import GAZE
 from vasa_cli.geometry import N_DYNAMICS, N_IDENTITY, FaceCode, Geometry
 from vasa_cli.loading import load_geometry
 from vasa_cli.models.decoder import Decoder
@@ -25,7 +26,14 @@ from vasa_cli.training import crops, data, shut, teacher
 from vasa_cli.training import prepare as preparation
 from vasa_cli.training.loop import Ahead, begin_with
 from vasa_cli.training.decoder import make_team, whole_loss
-from vasa_cli.training.pairs import PairSampler, move_points, openings, random_affine
+from vasa_cli.training.pairs import (
+    PairSampler,
+    choices_for,
+    looks,
+    move_points,
+    openings,
+    random_affine,
+)
 from vasa_cli.video import VideoWriter
 from vasa_cli.weights import find_weights_dir, load_weights
 
@@ -223,8 +231,8 @@ def test_pairs_come_from_one_clip_and_are_in_range(
     assert pair.photo.abs().max() <= 1
 
 
-@pytest.mark.parametrize("how, angle", [("turned", "turn"), ("nodded", "nod")])
-def test_pairs_may_be_chosen_for_how_the_head_is_held(
+@pytest.mark.parametrize("how, angle", [("turned", "turn"), ("nodded", "nod"), ("looked", "look")])
+def test_pairs_may_be_chosen_for_how_head_and_eyes_are_held(
     trained: Path, prepared: tuple[Path, Path], how: str, angle: str
 ) -> None:
     clips = crops.load(prepared[1] / "clips")
@@ -239,6 +247,20 @@ def test_pairs_may_be_chosen_for_how_the_head_is_held(
         return float(np.mean([abs(held[a] - held[b]) for a, b in pairs]))
 
     assert change(chosen) > 1.3 * change(any_of)
+
+
+def test_irises_are_seen_to_look_aside(trained: Path) -> None:
+    geometry = load_geometry(trained)
+    change = np.zeros((2, N_DYNAMICS))
+    change[1, GAZE[0]] = 2.0
+    ahead, right = looks(geometry.mean + geometry.displacement(change))
+    assert abs(ahead) < 0.01 and 0.02 < right < 0.2
+
+
+def test_eyes_that_are_trained_alone_see_more_that_look_aside() -> None:
+    shares = [dict(choices_for(parts)) for parts in (("eye",), ("mouth", "eye"), ("motion", "eye"))]
+    assert shares[0]["looked"] > 0.3 and not any("looked" in some for some in shares[1:])
+    assert all(abs(sum(some.values()) - 1) < 1e-9 for some in shares)
 
 
 def test_the_field_is_judged_by_looks_where_the_camera_saw(

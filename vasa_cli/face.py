@@ -23,7 +23,7 @@ from vasa_cli.models.encoder import (
     RIGHT_EYE,
     FaceEncoder,
 )
-from vasa_cli.models.fields import Patch, patch_around, turned_square
+from vasa_cli.models.fields import Patch, across_eyes, patch_around, turned_square
 from vasa_cli.squares import Window, cut_square, to_tensor
 
 # pixels of the upright region around a face from which all crops of the encoder are cut
@@ -145,7 +145,7 @@ def whole_face_square(points: Tensor) -> Patch:
 
     Upright, centred, of the regressor's extent.
     """
-    across = points[:, [263, 362], :2].mean(1) - points[:, [33, 133], :2].mean(1)
+    across = across_eyes(points)
     height = (points[:, 10, :2] - points[:, 152, :2]).norm(dim=-1)
     return turned_square(
         points[:, :468, :2].mean(1),

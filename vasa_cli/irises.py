@@ -25,7 +25,6 @@ from vasa_cli.models import fields, layers
 from vasa_cli.models.fields import Patch, turned_square
 from vasa_cli.models.layers import Shape
 
-CORNERS = {"left": (33, 133), "right": (263, 362)}  # outer and inner
 # From here on lengths are in eye widths, from corner to corner.
 SIDE, EXTENT = 64, 1.7  # pixels of the square around an eye, and its side
 ROWS, COLUMNS = 24, 32  # of its pixels, those in the middle that may be an iris's own
@@ -36,10 +35,8 @@ LASHES = 0.035  # below the upper lid, dark though no iris
 OPEN = (0.08, 0.14)  # height of an opening from which an iris is seen, and seen well
 LIGHT = (0.6, 0.4, 0.0)  # of red, green and blue: skin and the corner of an eye are bright in red
 LEAST_SPREAD = 0.03  # of that light in an opening, below which there is nothing to part
-EDGES_COUNT, CLEAREST = (
-    1.5,
-    3.0,
-)  # beside the disk, and the step at an edge beyond which none counts
+EDGES_COUNT = 1.5  # beside the disk
+CLEAREST = 3.0  # step at an edge, in spreads, beyond which none counts
 SURE = 3.0  # what a score of 1 is worth beside the prior, as a logarithm of odds
 ACROSS, N_ACROSS = 0.38, 77  # from the middle of the corners to which irises are looked for
 DOWN, N_DOWN = 0.12, 25  # and from the encoder's height
@@ -58,7 +55,7 @@ def found(pictures: Tensor, points: Tensor) -> Tensor:
     """Points (B, 478, 3) of pictures (B, 3, S, S), in their [-1, 1], with irises where they are."""
     patches = {
         eye: eye_square(points, corners, mirrored=eye == "right")
-        for eye, corners in CORNERS.items()
+        for eye, corners in fields.EYE_CORNERS.items()
     }
     shapes = {eye: Shape.of(points, patch, layers.EYES[eye]) for eye, patch in patches.items()}
     ridges = [
@@ -77,7 +74,7 @@ def found(pictures: Tensor, points: Tensor) -> Tensor:
 def eye_square(points: Tensor, corners: tuple[int, int], *, mirrored: bool) -> Patch:
     """The square around an eye of points (B, 478, 3), EXTENT wide, turned with the eyes' line."""
     outer, inner = (points[:, k, :2] for k in corners)
-    across = points[:, [263, 362], :2].mean(1) - points[:, [33, 133], :2].mean(1)
+    across = fields.across_eyes(points)
     half = (inner - outer).norm(dim=-1).clamp_min(1e-4) * (EXTENT / 2)
     turn = torch.atan2(across[:, 1], across[:, 0])
     return turned_square((outer + inner) / 2, half, turn, mirrored=mirrored)

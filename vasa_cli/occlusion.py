@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vasa_cli.models.fields import Patch, turned_square
+from vasa_cli.models.fields import Patch, across_eyes, turned_square
 
 SIDE = 32  # pixels of the thumbnails
 # Side, and middle below the eyes, in distances from forehead to nose, which the jaw does not move.
@@ -35,7 +35,7 @@ AROUND = 2  # frames before and after a hidden one that are taken as hidden too
 def lower_face_square(points: Tensor) -> Patch:
     """The square below the eyes of points (B, 478, 3), placed without looking at the mouth."""
     eyes = points[:, [33, 133, 362, 263], :2].mean(1)
-    across = points[:, [263, 362], :2].mean(1) - points[:, [33, 133], :2].mean(1)
+    across = across_eyes(points)
     along = across / across.norm(dim=-1, keepdim=True).clamp_min(1e-6)
     down = torch.stack([-along[:, 1], along[:, 0]], -1)
     size = (points[:, 10] - points[:, 2]).norm(dim=-1, keepdim=True)

@@ -23,6 +23,7 @@ INNER_LIPS = (
     *(78, 191, 80, 81, 82, 13, 312, 311, 310, 415),
     *(308, 324, 318, 402, 317, 14, 87, 178, 88, 95),
 )
+EYE_CORNERS = {"left": (33, 133), "right": (263, 362)}  # outer and inner
 LEFT_EYE = (33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7)
 RIGHT_EYE = (263, 466, 388, 387, 386, 385, 384, 398, 362, 382, 381, 380, 374, 373, 390, 249)
 LEFT_BROW = (70, 63, 105, 66, 107, 55, 65, 52, 53, 46)
@@ -219,6 +220,12 @@ def turned_square(centre: Tensor, half: Tensor, turn: Tensor, *, mirrored: bool 
     return Patch(torch.stack([right, down, centre], -1))
 
 
+def across_eyes(points: Tensor) -> Tensor:
+    """From the middle of the left eye to that of the right, (B, 2), of points (B, 478, 3)."""
+    left, right = (points[:, list(corners), :2].mean(1) for corners in EYE_CORNERS.values())
+    return right - left
+
+
 def patch_around(
     points: Tensor, index: tuple[int, ...], extent: float, *, mirrored: bool = False
 ) -> Patch:
@@ -227,7 +234,7 @@ def patch_around(
     Args: extent is the side in face heights.
     """
     centre = points[:, index, :2].mean(1)
-    across = points[:, [263, 362], :2].mean(1) - points[:, [33, 133], :2].mean(1)
+    across = across_eyes(points)
     right = across / across.norm(dim=-1, keepdim=True).clamp_min(1e-4)
     half = face_height(points)[:, None] * extent / 2
     down = torch.stack([-right[:, 1], right[:, 0]], -1)
@@ -242,8 +249,7 @@ def mouth_patch(points: Tensor, extent: float) -> Patch:
 
 def eye_patch(points: Tensor, eye: str, extent: float) -> Patch:
     """Squares around an eye, "left" or "right" in the picture, the right one mirrored."""
-    corners = (33, 133) if eye == "left" else (263, 362)
-    return patch_around(points, corners, extent, mirrored=eye == "right")
+    return patch_around(points, EYE_CORNERS[eye], extent, mirrored=eye == "right")
 
 
 def outline_maps(points: Tensor, side: int) -> Tensor:

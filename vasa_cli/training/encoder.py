@@ -24,7 +24,7 @@ from vasa_cli.models.encoder import (
     RIGHT_EYE,
     FaceEncoder,
 )
-from vasa_cli.models.fields import Patch, turned_square
+from vasa_cli.models.fields import Patch, across_eyes, turned_square
 from vasa_cli.training import crops
 from vasa_cli.training.augment import distort
 from vasa_cli.training.loop import Average, Run, learning_rate, set_learning_rate
@@ -56,7 +56,7 @@ def place(
     half = height * extent / 2 * torch.where(loose, uniform(n, 0.72, 1.4), uniform(n, 0.92, 1.08))
     reach = torch.where(loose, 0.25, 0.07)[:, None] * half[:, None]
     shake = reach * uniform(2 * n, -1, 1).view(n, 2)
-    across = points[:, [263, 362], :2].mean(1) - points[:, [33, 133], :2].mean(1)
+    across = across_eyes(points)
     upright = torch.atan2(across[:, 1], across[:, 0])
     turn = torch.where(
         loose,

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vasa_cli import irises
-from vasa_cli.geometry import Geometry
+from vasa_cli.geometry import EYES, Geometry
 from vasa_cli.training import augment
 from vasa_cli.training.crops import Crops
 from vasa_cli.training.shut import Shut
@@ -75,9 +75,9 @@ def openings(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def looks(points: np.ndarray) -> np.ndarray:
     """How far irises of points (N, 478, 3) stand to the right in both eyes, (N,) in eye widths."""
     aside = []
-    for iris, left, right in ((468, 33, 133), (473, 362, 263)):
-        across = points[:, right, :2] - points[:, left, :2]
-        off = points[:, iris, :2] - (points[:, left, :2] + points[:, right, :2]) / 2
+    for eye in EYES.values():
+        left, right = (points[:, corner, :2] for corner in eye["corners"])
+        across, off = right - left, points[:, eye["iris"][0], :2] - (left + right) / 2
         aside.append((off * across).sum(1) / np.maximum((across**2).sum(1), 1e-9))
     return np.mean(aside, 0)
 

@@ -131,3 +131,33 @@ def test_a_grey_photo_gets_grey_teeth(geometry: Geometry) -> None:
     photo = lips_photo(source).mean(1, keepdim=True).expand(-1, 3, -1, -1).contiguous()
     laid = laid_mouth(photo, source, points).layered
     assert (laid - laid.mean(1, keepdim=True)).abs().max() < 1e-5
+
+
+def test_teeth_are_as_white_as_the_light(geometry: Geometry) -> None:
+    source, points = face(geometry), face(geometry, mouth_open=3.0)
+    photo = lips_photo(source)
+    yellow = photo.clone()
+    yellow[:, 2] = (yellow[:, 2] + 1) * 0.7 - 1
+    blue_of = []
+    for lit in (photo, yellow):
+        colour = look(lit, source).mouth.teeth[0].colour[0, :, 0, 0]
+        blue_of.append(float(colour[2] / colour[0]))
+    assert 0.7 < blue_of[1] / blue_of[0] < 0.85
+
+
+def test_an_open_mouth_without_teeth_shows_them_once_the_lip_is_lifted(geometry: Geometry) -> None:
+    source = face(geometry, mouth_open=3.0)
+    photo, shape = lips_photo(source), mouth_shape(source)
+    is_open = (shape.opening(shape.columns(256)) > 0.01).float()
+    assert gap_of(source) > WIDE
+    painted_by(shape, (-0.9, -0.9, -0.9), photo, is_open)
+
+    def white(lift: float) -> float:
+        points = source.clone()
+        points[:, layers.MOUTH.curves[1], 1] -= lift
+        laid = laid_mouth(photo, source, points)
+        driven = mouth_shape(points)
+        opening = driven.opening(driven.columns(laid.drawn.shape[-1]))[0, 0]
+        return float((opening * (laid.layered[0].mean(0) > -0.2)).sum())
+
+    assert white(0.03) > white(0.0) + 150

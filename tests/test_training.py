@@ -26,6 +26,7 @@ from vasa_cli.training import crops, data, shut, teacher
 from vasa_cli.training import prepare as preparation
 from vasa_cli.training.loop import Ahead, begin_with
 from vasa_cli.training.decoder import make_team, whole_loss
+from vasa_cli.training.encoder import Sampler as FaceSampler
 from vasa_cli.training.pairs import (
     PairSampler,
     choices_for,
@@ -205,6 +206,27 @@ def test_training_resumes_where_it_stopped(trained: Path, prepared: tuple[Path, 
     folder, cache = prepared
     options = ("--data", folder, "--cache", cache, "--output", trained, "--preset", "tiny")
     assert "resumed at step 3 " in call("encoder", *options)
+
+
+def test_mirrored_faces_have_mirrored_points(trained: Path, prepared: tuple[Path, Path]) -> None:
+    import torch
+
+    stored, mirror = crops.load(prepared[1] / "portraits"), load_geometry(trained).mirror_index()
+    sampler = FaceSampler([stored], mirror, validation=False)
+    images, points = sampler.draw(0, 24)
+    upright = torch.from_numpy(stored.points)
+    turned = upright[:, mirror] * torch.tensor([-1.0, 1.0, 1.0])
+    shown = torch.from_numpy(stored.images).permute(0, 3, 1, 2).float() / 127.5 - 1
+    kinds = set()
+    for image, marks in zip(images, points):
+        for kind, known, pictures in (("as is", upright, shown), ("turned", turned, shown.flip(3))):
+            same = [k for k, other in enumerate(known) if torch.equal(other, marks)]
+            if any(torch.equal(pictures[k], image) for k in same):
+                kinds.add(kind)
+                break
+        else:
+            pytest.fail("a picture without its points")
+    assert kinds == {"as is", "turned"}
 
 
 def test_pairs_are_moved_with_their_points(trained: Path, prepared: tuple[Path, Path]) -> None:

@@ -152,6 +152,8 @@ def detector(data: Path, cache: Path, output: Path, **settings: Any) -> None:
 
 @train.command(epilog="\b\nExample:\n  vasa train encoder --data clips/ --minutes 21")
 @shared_options(minutes=21, batch=64, width=48)
+@begin_option()
+@rate_option(1.2e-3)
 @click.option(
     "--only",
     "parts",
@@ -160,11 +162,13 @@ def detector(data: Path, cache: Path, output: Path, **settings: Any) -> None:
     help="Train only this regressor; may be repeated.",
 )
 def encoder(data: Path, cache: Path, output: Path, parts: tuple[str, ...], **settings: Any) -> None:
-    """Train the face encoder on crops under hard augmentation."""
+    """Train the face encoder on crops under hard augmentation; needs geometry in --output."""
+    from vasa_cli.loading import load_geometry
     from vasa_cli.training import encoder as training
 
     folder, chosen = cache / "runs" / "encoder", parts or training.PARTS
-    made = training.train(folder, cache, parts=chosen, report=tell, **settings)
+    learned = load_geometry(output)
+    made = training.train(folder, cache, learned, parts=chosen, report=tell, **settings)
     keep("encoder", made, output, data=data)
 
 

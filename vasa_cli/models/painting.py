@@ -148,7 +148,7 @@ def own_part(photo: Tensor, shape: Shape, side: int, places: tuple[Tensor, ...] 
     known = torch.maximum(
         torch.sigmoid(rim / -layers.EDGE)[:, None], toothlike(picture, row.colour)
     )
-    inside[:, 3:] *= (1 - row.share[..., None]) * known
+    inside[:, 3:] *= row.own[..., None] * known
     return Own(shape, view, inside, behind, colour, (row,), (behind_it,))
 
 
@@ -220,18 +220,20 @@ def iris_radius(shape: Shape) -> Tensor:
 
 
 def lay_skin(
-    photo: Tensor, own: Own, shape: Shape, field: MotionField, columns: Tensor
+    photo: Tensor, own: Own, shape: Shape, field: MotionField, columns: Tensor, within: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Skin in a square, (B, 3, l, l), and the layers' share (B, 1, l, l).
 
-    Where skin comes from is found on a coarse grid, as far as it is smooth.
+    Where skin comes from is found on a coarse grid, as far as it is smooth. Beyond the face's
+    outline, within (B, 1, s, s), the motion field has it: landmarks would lift a necklace to the
+    chin.
     """
     side = columns.shape[-1]
     cells = shape.patch.places(layers.FLOW_SIDE)
     there = cells + F.grid_sample(
         field.flow, cells.permute(0, 2, 3, 1), align_corners=False, padding_mode="border"
     )
-    reach = shape.reach(layers.FLOW_SIDE)
+    reach = shape.reach(layers.FLOW_SIDE) * resized(within, layers.FLOW_SIDE)
     skins = [mix(there, skin, reach) for skin in layers.skin_cells(own.shape, shape)]
     large = enlarged(torch.cat([*skins, reach], 1), side)
     upper, lower, reach = large.split((2, 2, 1), 1)
@@ -285,7 +287,8 @@ def lay_mouth(photo: Tensor, own: Own, source: Tensor, points: Tensor, field: Mo
     shape = mouth_shape(points)
     side, half = layer_side(shape.patch, photo, MOUTH_SIDE), MOUTH_SIDE // 2
     columns = shape.columns(side)
-    skin, share = lay_skin(photo, own, shape, field, columns)
+    on_face = within_face(points, shape.patch, MOUTH_SIDE)
+    skin, share = lay_skin(photo, own, shape, field, columns, on_face)
     shading.shade_line(skin, own.shape, shape, columns)
     known, kept = torch.zeros_like(share), torch.ones_like(share)
     nose, chin = (
@@ -312,9 +315,9 @@ def lay_mouth(photo: Tensor, own: Own, source: Tensor, points: Tensor, field: Mo
                 down=(line[rows] - off[:, 1:])[:, :, None],
                 **where,
             )
-        lit = shading.light_through(own.shape, shape, own.teeth[0].share, own.colour)
-        within = skin[:, :, rows, across]
-        within.sub_((within + 1) * ((1 - lit) * opening))
+        lit = shading.light_through(own.shape, shape, 1 - own.teeth[0].own, own.colour)
+        seen_in = skin[:, :, rows, across]
+        seen_in.sub_((seen_in + 1) * ((1 - lit) * opening))
         kept[:, :, rows, across] -= opening  # the generator would blur them
     both = torch.cat([skin, share, known], 1)
     moved = moved_view(photo, shape, field, MOUTH_SIDE)
@@ -326,7 +329,7 @@ def lay_mouth(photo: Tensor, own: Own, source: Tensor, points: Tensor, field: Mo
         (line - chin[:, 1:])[:, None, :, None].expand(-1, 1, -1, half),
     ]
     given = (seen, outlines, known, *maps)
-    kept = resized(kept, MOUTH_SIDE) * within_face(points, shape.patch, MOUTH_SIDE)
+    kept = resized(kept, MOUTH_SIDE) * on_face
     kept = kept * shading.off_open_lips(shape, MOUTH_SIDE)
     calm = 1 - shape.reach(MOUTH_SIDE)
     return Laid(shape.patch, moved, both[:, :4], given, own.colour, kept, calm)
@@ -340,7 +343,8 @@ def lay_eye(photo: Tensor, own: Own, points: Tensor, field: MotionField, eye: st
     shape = eye_shape(points, eye)
     side = layer_side(shape.patch, photo, EYE_SIDE)
     columns = shape.columns(side)
-    skin, share = lay_skin(photo, own, shape, field, columns)
+    kept = within_face(points, shape.patch, EYE_SIDE)
+    skin, share = lay_skin(photo, own, shape, field, columns, kept)
     known = torch.zeros_like(share)
     radius = iris_radius(shape)
     part = rows, across = layers.open_part(columns)
@@ -363,7 +367,6 @@ def lay_eye(photo: Tensor, own: Own, points: Tensor, field: MotionField, eye: st
     seen, outlines, known = generator_layers(shape, moved, both, EYE_SIDE)
     disk = shape.iris_disk(EYE_SIDE, radius)
     given = (seen, outlines, known, F.avg_pool2d(disk, 2))
-    kept = within_face(points, shape.patch, EYE_SIDE)
     calm = 1 - shape.reach(EYE_SIDE) * (1 - disk)
     return Laid(shape.patch, moved, both[:, :4], given, own.colour, kept, calm)
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vasa_cli.geometry import CROP_FACE_HEIGHT, LIPS
+from vasa_cli.geometry import CROP_FACE_HEIGHT, LIPS, Geometry
 from vasa_cli.models.blocks import channels_last, channels_last_weights
 from vasa_cli.models.encoder import (
     EYE_EXTENT,
@@ -27,15 +27,26 @@ from vasa_cli.models.encoder import (
 from vasa_cli.models.fields import Patch, across_eyes, turned_square
 from vasa_cli.training import crops
 from vasa_cli.training.augment import distort
-from vasa_cli.training.loop import Average, Run, learning_rate, set_learning_rate
+from vasa_cli.training.loop import (
+    Ahead,
+    Average,
+    Run,
+    begin_with,
+    learning_rate,
+    set_learning_rate,
+)
 
 PARTS = ("face", "lips", "eye")
 LOSS_WEIGHTS = {"face": 1.0, "lips": 0.5, "eye": 0.3}
+LOOSE_SHARE = 0.35  # of whole faces that are badly placed, as after a detector
+# How much wider or taller whole faces and mouths are shown at most, and how far they lean: there
+# are few people in the clips, and fewer who bow their heads.
+STRETCH, LEAN = 0.1, 0.08
 FAR_SHARE = 0.5  # of frames of clips that look farther aside than another of the same clip
 IRIS = tuple(range(16, 21))  # of an eye's points; its corners come first
-# Where errors turn from squares to sizes. At 0.02 for eyes as well, irises were read at half their
-# shift: what a regressor gives when its usual errors cost next to nothing.
-BETA, EYE_BETA = 0.02, 0.004
+# Where errors turn from squares to sizes. At 0.02 irises were read at half their shift: what a
+# regressor gives when its usual errors cost next to nothing.
+BETA = 0.004
 IRIS_WEIGHT, GAZE_WEIGHT = 3.0, 10.0  # of its points, and of its place between the corners
 
 
@@ -66,15 +77,31 @@ def place(
     return turned_square(points[:, index, :2].mean(1) + shake, half, turn, mirrored=mirrored)
 
 
-class Sampler:
-    """Batches of crops: half portraits, half frames of clips; from memory-mapped files."""
+def stretched(square: Patch) -> Patch:
+    """Squares (B,) as slightly wide or tall parallelograms, so that faces in them are of others."""
+    n = len(square.affine)
+    wide, lean = uniform(n, -STRETCH, STRETCH).exp(), uniform(n, -LEAN, LEAN)
+    right, down, centre = square.affine.unbind(-1)
+    right = right * wide[:, None] + down * lean[:, None]
+    return Patch(torch.stack([right, down, centre], -1))
 
-    def __init__(self, sources: list[crops.Crops], *, validation: bool, seed: int = 0) -> None:
-        self.sources = sources
+
+class Sampler:
+    """Batches of crops: half portraits, half frames of clips; from memory-mapped files.
+
+    Clips are drawn as the roots of their lengths, and half of all is mirrored.
+    """
+
+    def __init__(
+        self, sources: list[crops.Crops], mirror: np.ndarray, *, validation: bool, seed: int = 0
+    ) -> None:
+        """Args: mirror (478,), which point each point becomes in a mirrored face."""
+        self.sources, self.mirror = sources, mirror
         self.clips: list[list[np.ndarray]] = []  # rows of every clip of every source
         for source in sources:
             rows = np.flatnonzero(source.validation == validation)
             self.clips.append(np.split(rows, np.flatnonzero(np.diff(source.clip[rows])) + 1))
+        self.odds = [lengths / lengths.sum() for lengths in map(root_lengths, self.clips)]
         self.aside = [iris_offsets(source.points) for source in sources]
         self.rng = np.random.default_rng(seed)
 
@@ -88,13 +115,21 @@ class Sampler:
         return int(one)
 
     def draw(self, k: int, n: int) -> tuple[Tensor, Tensor]:
-        """Images (n, 3, S, S) in [-1, 1] and points (n, 478, 3) from source k, all clips alike."""
+        """Images (n, 3, S, S) in [-1, 1] and points (n, 478, 3) from source k."""
         source, clips = self.sources[k], self.clips[k]
-        drawn = [self.row(k, clips[c]) for c in self.rng.integers(len(clips), size=n)]
-        chosen = np.sort(drawn)
-        images = torch.from_numpy(np.ascontiguousarray(source.images[chosen]))
-        images = images.permute(0, 3, 1, 2).float() / 127.5 - 1
-        return images, torch.from_numpy(source.points[chosen])
+        numbers = self.rng.choice(len(clips), n, p=self.odds[k])
+        chosen = np.sort([self.row(k, clips[c]) for c in numbers])
+        images, points = np.ascontiguousarray(source.images[chosen]), source.points[chosen]
+        turned = self.rng.random(n) < 0.5
+        images[turned] = images[turned, :, ::-1]
+        points[turned] = points[turned][:, self.mirror] * np.array([-1, 1, 1], np.float32)
+        pictures = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
+        return pictures, torch.from_numpy(points)
+
+
+def root_lengths(clips: list[np.ndarray]) -> np.ndarray:
+    """The root of how many rows each clip has."""
+    return np.sqrt([len(rows) for rows in clips])
 
 
 def iris_offsets(points: np.ndarray) -> np.ndarray:
@@ -112,9 +147,9 @@ def weights_of(points_index: tuple[int, ...] | None = None) -> Tensor:
     return weight if points_index is None else weight[list(points_index)]
 
 
-def distance(found: Tensor, true: Tensor, weight: Tensor, *, beta: float = BETA) -> Tensor:
+def distance(found: Tensor, true: Tensor, weight: Tensor) -> Tensor:
     """Weighted mean of a smooth absolute error of points (B, n, 3), depth at a third."""
-    error = F.smooth_l1_loss(found, true, beta=beta, reduction="none")
+    error = F.smooth_l1_loss(found, true, beta=BETA, reduction="none")
     error = error * torch.tensor([1.0, 1.0, 0.33], device=error.device)
     return (error.sum(-1) * weight).mean() / weight.mean()
 
@@ -124,16 +159,16 @@ def eye_distance(found: Tensor, true: Tensor) -> Tensor:
     weight = torch.ones(found.shape[1], device=found.device)
     weight[list(IRIS)] = IRIS_WEIGHT
     seen, looks = (p[:, IRIS[0], :2] - p[:, :2, :2].mean(1) for p in (found, true))
-    gaze = F.smooth_l1_loss(seen, looks, beta=EYE_BETA)
-    return distance(found, true, weight, beta=EYE_BETA) + GAZE_WEIGHT / found.shape[1] * gaze
+    gaze = F.smooth_l1_loss(seen, looks, beta=BETA)
+    return distance(found, true, weight) + GAZE_WEIGHT / found.shape[1] * gaze
 
 
 def losses(
     model: FaceEncoder, images: Tensor, points: Tensor, run: Run, parts: tuple[str, ...] = PARTS
 ) -> Tensor:
-    """Of the parts in training: whole face (half of the batch badly placed), lips, both eyes."""
+    """Of the parts in training: whole face (some of the batch badly placed), lips, both eyes."""
     n = len(images)
-    loose = torch.rand(n) < 0.5
+    loose = torch.rand(n) < LOOSE_SHARE
     total = torch.zeros(())
     jobs = [
         ("face", tuple(range(468)), FACE_EXTENT, FACE_SIDE, tuple(range(478)), False),
@@ -146,6 +181,8 @@ def losses(
             continue
         badly = loose if part == "face" else torch.zeros(n, dtype=torch.bool)
         square = place(points, around, extent, loose=badly, mirrored=mirrored)
+        if part != "eye":  # an iris is round
+            square = stretched(square)
         picture = distort(square.cut(images, side), strength=1.0 if part == "face" else 0.7)
         target = square.to_square_3d(points[:, wanted]).to(run.device)
         with run.autocast():
@@ -162,39 +199,43 @@ def losses(
 def run_training(
     run: Run,
     sources: list[crops.Crops],
+    mirror: np.ndarray,
     *,
     batch: int = 64,
     width: int = 64,
     rate: float = 1.2e-3,
     parts: tuple[str, ...] = PARTS,
+    begin: Path | None = None,
 ) -> FaceEncoder:
     """Train until the run's time is over; the averaged encoder."""
     model = channels_last_weights(FaceEncoder(width=width))
     start_at_mean(model, sources)
+    if begin is not None and not run.checkpoint.exists():
+        begin_with(begin, "encoder", model)
     model = model.to(run.device)
     average = Average(model)
     optimiser = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.99), weight_decay=0.01)
     kept = {"model": model, "average": average, "optimiser": optimiser}
     run.resume(kept)
-    sampler = Sampler(sources, validation=False, seed=run.step)
-    mean = 0.0
-    while run.going:
-        set_learning_rate(optimiser, learning_rate(run.share_done, peak=rate))
-        share = batch // len(sources)
-        optimiser.zero_grad()
-        loss = torch.zeros(())
-        for k in range(len(sources)):
-            part = losses(model, *sampler.draw(k, share), run, parts) / len(sources)
-            part.backward()
-            loss = loss + part.detach()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
-        average.update(model, run.step)
-        run.step += 1
-        mean = float(loss) if mean == 0 else 0.98 * mean + 0.02 * float(loss)
-        if run.step % 50 == 0:
-            run.log(loss=mean)
-        run.save_if_due(kept)
+    sampler, mean = Sampler(sources, mirror, validation=False, seed=run.step), 0.0
+    share, kinds = batch // len(sources), range(len(sources))
+    with Ahead(lambda: [sampler.draw(k, share) for k in kinds]) as ahead:
+        while run.going:
+            set_learning_rate(optimiser, learning_rate(run.share_done, peak=rate))
+            optimiser.zero_grad()
+            loss = torch.zeros(())
+            for images, points in ahead.next():
+                part = losses(model, images, points, run, parts) / len(sources)
+                part.backward()
+                loss = loss + part.detach()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimiser.step()
+            average.update(model, run.step)
+            run.step += 1
+            mean = float(loss) if mean == 0 else 0.98 * mean + 0.02 * float(loss)
+            if run.step % 50 == 0:
+                run.log(loss=mean)
+            run.save_if_due(kept)
     run.save(kept)
     return average.module  # type: ignore[return-value]
 
@@ -222,6 +263,7 @@ def start_at_mean(model: FaceEncoder, sources: list[crops.Crops]) -> None:
 def train(
     folder: Path,
     cache: Path,
+    geometry: Geometry,
     *,
     minutes: float,
     device: str,
@@ -230,6 +272,7 @@ def train(
     report: Callable[[str], None],
     rate: float = 1.2e-3,
     parts: tuple[str, ...] = PARTS,
+    begin: Path | None = None,
     max_steps: int = 10**9,
 ) -> FaceEncoder:
     """Train on a cache's crops, resuming from the folder; the averaged encoder.
@@ -239,8 +282,10 @@ def train(
     return run_training(
         Run(folder, minutes, device, report=report, max_steps=max_steps),
         list(crops.load_all(cache)),
+        geometry.mirror_index(),
         batch=batch,
         width=width,
         rate=rate,
         parts=parts,
+        begin=begin,
     )

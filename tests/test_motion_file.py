@@ -137,6 +137,16 @@ def test_a_folder_that_is_gone_is_told_and_nothing_is_left(tmp_path: Path) -> No
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("value, seen", [(90.0, "90 standard dev"), (float("nan"), "no numbers")])
+def test_what_would_be_refused_is_not_written(tmp_path: Path, value: float, seen: str) -> None:
+    recording, path = recorded(), tmp_path / "wild.safetensors"
+    dynamics = recording.motion.dynamics.copy()
+    dynamics[7, 5] = value
+    with pytest.raises(InputError, match=seen):
+        save_motion(path, replace(recording, motion=replace(recording.motion, dynamics=dynamics)))
+    assert not list(tmp_path.iterdir())
+
+
 def test_dynamics_of_another_basis_are_refused(repository: Path) -> None:
     basis = basis_of(repository / "weights")
     assert basis == load_manifest(repository / "weights").files["geometry"].sha256

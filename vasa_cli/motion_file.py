@@ -114,12 +114,18 @@ def as_stored(motion: Motion) -> Motion:
 def save_motion(path: Path, recording: Recording) -> None:
     """Write a motion file; it bears its name only when it is whole.
 
-    Raises: ResourceError when it cannot be written.
+    Raises: InputError when `load_motion` would refuse it, ResourceError when it cannot be written.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     motion = recording.motion
+    try:
+        _check(motion.head_pose, motion.dynamics, motion.fps)
+    except ValueError as error:
+        raise InputError(
+            f"motion {path} is not written: it would hold {error}; give motion of a face"
+        ) from error
     arrays = {"head_pose": motion.head_pose, "dynamics": motion.dynamics}
     if recording.origin is not None:
         arrays["origin"] = recording.origin
@@ -182,16 +188,7 @@ def _recording(said: dict[str, Any], arrays: dict[str, np.ndarray]) -> Recording
     n_frames, fps = len(head_pose), Fraction(said["fps"])
     if head_pose.shape != (n_frames, N_HEAD_POSE) or dynamics.shape != (n_frames, N_DYNAMICS):
         raise ValueError(f"shapes {head_pose.shape} and {dynamics.shape} do not fit")
-    if n_frames == 0 or fps <= 0:
-        raise ValueError(f"{n_frames} frames at {fps} a second")
-    if not (np.isfinite(head_pose).all() and np.isfinite(dynamics).all()):
-        raise ValueError("values that are no numbers")
-    furthest = np.abs(dynamics).max(1)
-    if furthest.max() > FURTHEST:
-        raise ValueError(
-            f"dynamics of {furthest.max():.0f} standard deviations in frame {furthest.argmax()},"
-            f" where no face goes beyond {FURTHEST:.0f}"
-        )
+    _check(head_pose, dynamics, fps)
     cuts = tuple(int(k) for k in said["cuts"])
     edges = (0, *cuts, n_frames)
     if any(a >= b for a, b in zip(edges[:-1], edges[1:])):
@@ -210,6 +207,20 @@ def _recording(said: dict[str, Any], arrays: dict[str, np.ndarray]) -> Recording
         filled=tuple((int(first), int(last)) for first, last in said["filled"]),
         notes={str(key): str(value) for key, value in said["notes"].items()},
     )
+
+
+def _check(head_pose: np.ndarray, dynamics: np.ndarray, fps: Fraction) -> None:
+    """Raises: ValueError for what no face does."""
+    if len(head_pose) == 0 or fps <= 0:
+        raise ValueError(f"{len(head_pose)} frames at {fps} a second")
+    if not (np.isfinite(head_pose).all() and np.isfinite(dynamics).all()):
+        raise ValueError("values that are no numbers")
+    furthest = np.abs(dynamics).max(1)
+    if furthest.max() > FURTHEST:
+        raise ValueError(
+            f"dynamics of {furthest.max():.0f} standard deviations in frame {furthest.argmax()},"
+            f" where no face goes beyond {FURTHEST:.0f}"
+        )
 
 
 def _not_motion(path: Path, seen: str) -> InputError:

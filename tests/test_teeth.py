@@ -134,7 +134,7 @@ def test_a_grey_photo_gets_grey_teeth(geometry: Geometry) -> None:
 
 
 def test_teeth_are_as_white_as_the_light(geometry: Geometry) -> None:
-    source, points = face(geometry), face(geometry, mouth_open=3.0)
+    source = face(geometry)
     photo = lips_photo(source)
     yellow = photo.clone()
     yellow[:, 2] = (yellow[:, 2] + 1) * 0.7 - 1

@@ -28,10 +28,11 @@ GAP = (5, 7)
 QUICK = ("--device", "cpu", "--provenance", "off", "--no-watermark")
 
 
-def filmed() -> list[np.ndarray]:
+def filmed(*, zoom: float = 1.0, down: float = 0.0) -> list[np.ndarray]:
     """A portrait that shakes its head a little on its way to the right."""
     still = photo()
-    return [moved(still, right=0.8 * k, roll_deg=1.5 * np.sin(2.1 * k)) for k in range(N_FRAMES)]
+    shaken = [(0.8 * k, 1.5 * np.sin(2.1 * k)) for k in range(N_FRAMES)]
+    return [moved(still, right=x, roll_deg=roll, zoom=zoom, down=down) for x, roll in shaken]
 
 
 @pytest.fixture(scope="module")
@@ -90,16 +91,15 @@ def test_eyes_look_where_they_are_told_and_nothing_else_changes(
         assert np.array_equal(new[mask == 0], old[mask == 0]) and (mask > 0).mean() < 0.12
 
 
-def test_a_blink_is_added_and_taken_out_again(
-    renderer: Renderer, performed: Performance, tmp_path: Path
-) -> None:
-    frames = edited(renderer, performed, blinks=100.0)  # a minute: one in 0.56 s
-    lids = dynamics_of(renderer, performed, frames)[:, LIDS].mean(1)
-    blinked = extract(
-        open_film(write_film(tmp_path / "blink.mp4", frames, crf=6)),
-        renderer.models.reader,
-        strength=0.0,
-    )
+def test_a_blink_is_added_and_taken_out_again(renderer: Renderer, tmp_path: Path) -> None:
+    def read(name: str, frames: list[np.ndarray]) -> Performance:
+        film = open_film(write_film(tmp_path / name, frames, crf=6))
+        return extract(film, renderer.models.reader, strength=0.0)
+
+    near = read("near.mp4", filmed(zoom=2.0, down=24.0))  # eyes of 10 pixels tell little
+    frames = edited(renderer, near, blinks=100.0)  # a minute: one in 0.56 s
+    lids = dynamics_of(renderer, near, frames)[:, LIDS].mean(1)
+    blinked = read("blink.mp4", frames)
     calm = dynamics_of(renderer, blinked, edited(renderer, blinked, blinks=0.0))[:, LIDS].mean(1)
     assert np.ptp(lids) > 2.5 * np.ptp(calm)
     assert 3 < lids.argmin() < 10

@@ -39,8 +39,9 @@ IN_SHADE, IN_SHADE_WHITE = 0.75, 0.62
 
 # Teeth are as white as the light, which the skin's colour tells: in 2,100 pictures and frames that
 # show both, the logs of green and blue over red go with the skin's by 0.64 and 0.68 (r 0.50, 0.74).
-WHITE = (0.835, 0.963, 0.973)  # teeth, of skin's colour over its brightness by the power of CAST
-CAST, LEAST_CAST = 0.68, 0.5  # the least of a channel that is taken for light: paint may be yellow
+WHITE = (0.835, 0.963, 0.973)  # times (skin's colour over its brightness) ** CAST
+CAST = 0.68
+LEAST_CAST = 0.5  # of skin's colour over its brightness: paint may be yellower than any light
 # Brightness of teeth as that of the skin around the mouth goes from 0 to 1, and the most of it: a
 # little over that of light skin, twice that of dark.
 BRIGHTNESS, BRIGHTEST = (0.30, 1.25), 1.0

@@ -14,7 +14,7 @@ from vasa_cli.geometry import EXPLICIT, N_DYNAMICS, N_HEAD_POSE, Geometry
 from vasa_cli.models.articulator import N_PROSODY, Articulator
 from vasa_cli.models.audio_encoder import LOUDEST, N_MELS, AudioEncoder
 from vasa_cli.motion import FREE, LIDS
-from vasa_cli.training.loop import Average, Run, begin_with, learning_rate, set_learning_rate
+from vasa_cli.training.loop import Average, Run, learning_rate, set_learning_rate
 from vasa_cli.training.motion import column_weights, lips_trusted
 from vasa_cli.training.motion_data import Take
 from vasa_cli.training.sound_augment import another_voice
@@ -157,7 +157,7 @@ def train(
 
     Args: ear: the phonetic one, as whose copy the articulator's own begins; begin: weights to
         go on from where there is no checkpoint.
-    Raises: as `begin_with`.
+    Raises: as `Run.begin_with`.
     """
     learned = [t for t in takes if not t.validation and lips_trusted(t) > 0]
     held = [t for t in takes if t.validation and t.real and lips_trusted(t) > 0] or learned
@@ -175,8 +175,7 @@ def train(
         weight_decay=0.1,
     )
     run = Run(folder, minutes, device, max_steps=max_steps, report=report)
-    if begin is not None and not run.checkpoint.exists():
-        begin_with(begin, "articulator", model, average.module)
+    run.begin_with(begin, "articulator", model, average.module)
     parts = {"model": model, "average": average, "optimiser": optimiser}
     run.resume(parts)
     excess = Excess(model.ear)

@@ -32,7 +32,6 @@ from vasa_cli.training.loop import (
     Ahead,
     Average,
     Run,
-    begin_with,
     learning_rate,
     set_learning_rate,
 )
@@ -327,12 +326,11 @@ def train(
 
     Args: parts: which of motion field, mouth and eye are trained, the others stay as they are;
         afresh: which begin anew; begin: weights to go on from where there is no checkpoint.
-    Raises: InputError when the judge's checkpoint or the crops are missing; as `begin_with`.
+    Raises: InputError when the judge's checkpoint or the crops are missing; as `Run.begin_with`.
     """
     run = Run(folder, minutes, device, report=report, max_steps=max_steps)
     team = make_team(width=width, rate=rate, device=device)
-    if begin is not None and not run.checkpoint.exists():
-        begin_with(begin, "decoder", team.decoder, team.average.module)
+    run.begin_with(begin, "decoder", team.decoder, team.average.module)
     run.resume(team.parts())
     start_afresh(team, afresh)
     features = channels_last_weights(load_features(judge)).to(device) if judge else None

@@ -22,7 +22,6 @@ from vasa_cli.training.loop import (
     Ahead,
     Average,
     Run,
-    begin_with,
     learning_rate,
     set_learning_rate,
 )
@@ -132,8 +131,7 @@ def run_training(
 ) -> FaceDetector:
     """Train until the run's time is over; the averaged detector."""
     model = channels_last_weights(FaceDetector(width=width).to(run.device))
-    if begin is not None and not run.checkpoint.exists():
-        begin_with(begin, "detector", model)
+    run.begin_with(begin, "detector", model)
     average = Average(model)
     optimiser = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.99), weight_decay=0.01)
     parts = {"model": model, "average": average, "optimiser": optimiser}

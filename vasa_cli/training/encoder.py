@@ -31,7 +31,6 @@ from vasa_cli.training.loop import (
     Ahead,
     Average,
     Run,
-    begin_with,
     learning_rate,
     set_learning_rate,
 )
@@ -210,8 +209,7 @@ def run_training(
     """Train until the run's time is over; the averaged encoder."""
     model = channels_last_weights(FaceEncoder(width=width))
     start_at_mean(model, sources)
-    if begin is not None and not run.checkpoint.exists():
-        begin_with(begin, "encoder", model)
+    run.begin_with(begin, "encoder", model)
     model = model.to(run.device)
     average = Average(model)
     optimiser = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.99), weight_decay=0.01)

@@ -55,6 +55,14 @@ class Run:
     def checkpoint(self) -> Path:
         return self.folder / "checkpoint.pt"
 
+    def begin_with(self, weights_dir: Path | None, name: str, *networks: Any) -> None:
+        """Give networks weights as `begin_with` does, where a folder is given and no checkpoint is.
+
+        Raises: as `begin_with`.
+        """
+        if weights_dir is not None and not self.checkpoint.exists():
+            begin_with(weights_dir, name, *networks)
+
     def resume(self, parts: dict[str, Any]) -> None:
         """Load the state of modules and optimisers by name, when a checkpoint is there."""
         if not self.checkpoint.exists():

@@ -32,6 +32,7 @@ BOUNDS = (0.0, 0.095, 0.193, 0.296, 0.38, 0.45)
 ARC = 0.22  # how the row rises outwards, over the square of the distance
 ROUND = 0.012  # how much lower a tooth's corners are than its middle
 GAP = 0.3  # darkness between two teeth
+BEHIND = -0.04  # of the row, behind the chin, which lies farther back
 FADES = (0.24, 0.40)  # distance from the middle at which the row begins to fade, and is gone
 SHOWN_FROM, SHOWN_BY = (
     0.05,

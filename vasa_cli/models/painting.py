@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vasa_cli.models import cavity, fields, iris, layers, shading, teeth
+from vasa_cli.models import arch, cavity, fields, iris, layers, shading, teeth
 from vasa_cli.models.enlarging import enlarged
 from vasa_cli.models.fields import Patch
 from vasa_cli.models.layers import Shape, mix
@@ -311,7 +311,7 @@ def lay_mouth(photo: Tensor, own: Own, source: Tensor, points: Tensor, field: Mo
                 skin[:, :, rows, across],
                 opening * (1 - shown[:, 3:]),
                 expected,
-                across=(line[across] - off[:, :1])[:, None],
+                across=arch.along(line[across] - off[:, :1], points, layer.BEHIND)[:, None],
                 down=(line[rows] - off[:, 1:])[:, :, None],
                 **where,
             )

@@ -49,7 +49,11 @@ OPACITY = 0.94  # the rest is the generator's shading
 GAP = 0.2  # darkness between two teeth
 GAP_HEIGHT = 0.18  # from the edge up to where gaps are gone
 LIP_SHADOW, LIP_SHADOW_HEIGHT = 0.20, 0.06
+# Of the row on what is behind it, below its edge: lower teeth that nearly meet it would be one
+# mottled wall with it.
+EDGE_SHADOW, EDGE_SHADOW_HEIGHT = 0.6, 0.06
 SIDE_SHADOW, SIDE = 0.55, 0.48  # towards the corners
+BEHIND = 0.13  # of the row, behind the foot of the nose
 FADES = (0.36, 0.51)  # distance from the middle at which the row begins to fade, and is gone
 
 
@@ -169,5 +173,8 @@ def lay(
     shade = shade * (1 - LIP_SHADOW + LIP_SHADOW * (below_lip / LIP_SHADOW_HEIGHT).clamp(0, 1))
     shade = shade * (1 - GAP * gap)
     fade = ((FADES[1] - aside) / (FADES[1] - FADES[0])).clamp(0, 1)
-    alpha = unknown * (OPACITY * teeth.share * tooth * fade)[:, None]
+    laid = unknown * (teeth.share * fade)[:, None]
+    below_edge = (1 + above / EDGE_SHADOW_HEIGHT).clamp(0, 1).square()[:, None]
+    inside.sub_((inside + 1) * (EDGE_SHADOW * laid * below_edge))
+    alpha = laid * (OPACITY * tooth)[:, None]
     inside.add_((2 * shade[:, None] * teeth.colour - 1 - inside) * alpha)

@@ -10,7 +10,8 @@ import torch
 from PIL import Image, ImageFilter, ImageOps
 
 from vasa_cli.detection import Detection, tile_starts, without_doubles
-from vasa_cli.face import FaceReader
+from vasa_cli.face import CAREFUL, QUICK, FaceReader, Look
+from vasa_cli.geometry import LIPS
 from vasa_cli.loading import build, load_geometry
 from vasa_cli.models.detector import FaceDetector
 from vasa_cli.models.encoder import FaceEncoder
@@ -69,6 +70,22 @@ def test_a_mirrored_picture_gives_mirrored_points(reader: FaceReader, name: str)
     expected = points_of(reader, photo)
     mirrored[:, 0] = photo.width - mirrored[:, 0]
     assert mean_error(mirrored, expected) < 0.04
+
+
+@pytest.mark.parametrize("name", PHOTOS)
+def test_careful_looks_make_nothing_of_left_and_right(reader: FaceReader, name: str) -> None:
+    picture = to_tensor(np.asarray(opened(name).resize((512, 512)))[None], reader.device)
+    points = torch.from_numpy(points_of(reader, opened(name).resize((512, 512))) / 256 - [1, 1, 0])
+    points = points.float()[None]
+    order, sides = reader.geometry.mirror_index(), torch.tensor([-1.0, 1.0, 1.0])
+    lips = list(LIPS)
+
+    def seen_mirrored(looks: tuple[Look, ...]) -> float:
+        plain = reader.refine(picture, points, looks=looks)[0, lips]
+        other = reader.refine(picture.flip(3), points[:, order] * sides, looks=looks)
+        return float((other[0, order] * sides)[lips].sub(plain)[:, :2].abs().max())
+
+    assert seen_mirrored(CAREFUL) < 1e-4 < 1e-3 < seen_mirrored(QUICK)
 
 
 @pytest.mark.parametrize("angle_deg", [-30, 15, 30])

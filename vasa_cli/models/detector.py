@@ -62,8 +62,11 @@ def decode_boxes(maps: Tensor, *, threshold: float) -> list[Tensor]:
 
 def suppress(boxes: Tensor, *, overlap: float = 0.5) -> Tensor:
     """Keep the best of faces (n, 4) whose centres lie within half a face of each other."""
-    kept: list[Tensor] = []
-    for box in boxes:
-        if all((box[:2] - k[:2]).norm() > overlap * torch.minimum(box[2], k[2]) for k in kept):
-            kept.append(box)
-    return torch.stack(kept) if kept else boxes[:0]
+    size = boxes[:, 2]
+    distance = (boxes[:, None, :2] - boxes[None, :, :2]).norm(dim=-1)
+    apart = (distance > overlap * torch.minimum(size[:, None], size)).cpu().numpy()
+    kept: list[int] = []
+    for k in range(len(boxes)):
+        if apart[k, kept].all():
+            kept.append(k)
+    return boxes[kept]

@@ -208,6 +208,16 @@ def test_training_resumes_where_it_stopped(trained: Path, prepared: tuple[Path, 
     assert "resumed at step 3 " in call("encoder", *options)
 
 
+def test_the_decoder_may_learn_from_points_that_the_encoder_reads(
+    trained: Path, prepared: tuple[Path, Path]
+) -> None:
+    folder, cache = prepared
+    options = ("--data", folder, "--cache", cache, "--output", trained, "--preset", "tiny")
+    said = call("decoder", *options, "--read-by", find_weights_dir())
+    assert "the teacher's points stay in" in said
+    assert len(list(cache.glob("clips-*.npy"))) == 1
+
+
 def test_mirrored_faces_have_mirrored_points(trained: Path, prepared: tuple[Path, Path]) -> None:
     import torch
 

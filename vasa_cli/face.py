@@ -102,9 +102,14 @@ class FaceReader:
         for _ in range(N_PASSES):
             points = self._regress(picture, square, "face")
             square = whole_face_square(points)
-        points = self._mean(picture, square, "face", CAREFUL)
-        points = self.refine(picture, points, looks=CAREFUL)
+        points = self.read_carefully(picture, points)
         return points[0].numpy().astype(np.float64) * half + [face.x, face.y, 0.0]
+
+    @torch.inference_mode()
+    def read_carefully(self, pictures: Tensor, points: Tensor) -> Tensor:
+        """Points (B, 478, 3) of pictures (B, 3, S, S) by several looks, from those of one look."""
+        points = self._mean(pictures, whole_face_square(points), "face", CAREFUL)
+        return self.refine(pictures, points, looks=CAREFUL)
 
     @torch.inference_mode()
     def read_face(self, pictures: Tensor, square: Patch) -> Tensor:
@@ -152,9 +157,7 @@ class FaceReader:
             seen.append(bool((near & (ratio < SEEN_SIZE) & (ratio > 1 / SEEN_SIZE)).any()))
         return np.array(seen)
 
-    def _mean(
-        self, pictures: Tensor, square: Patch, part: str, looks: tuple[Look, ...]
-    ) -> Tensor:
+    def _mean(self, pictures: Tensor, square: Patch, part: str, looks: tuple[Look, ...]) -> Tensor:
         """What several looks at a part of faces find on average, (B, n, 3)."""
         if len(looks) == 1:
             return self._regress(pictures, looks[0].at(square), part)
@@ -164,7 +167,8 @@ class FaceReader:
         together = Patch(torch.cat([one.affine for one in squares]))
         found = self._regress(pictures.repeat(len(looks), 1, 1, 1), together, part)
         points = found.chunk(len(looks))
-        return sum(p[:, order] if side else p for p, side in zip(points, sides)) / len(looks)
+        alike = [p[:, order] if side else p for p, side in zip(points, sides)]
+        return torch.stack(alike).mean(0)
 
     def _regress(self, picture: Tensor, square: Patch, part: str, *, bf16: bool = False) -> Tensor:
         side = {"face": FACE_SIDE, "lips": LIPS_SIDE, "eye": EYE_SIDE}[part]

@@ -20,6 +20,8 @@ from vasa_cli.cli.train_options import (
     keep,
     output_option,
     rate_option,
+    read_by_option,
+    reader_of,
     shared_options,
     tell,
 )
@@ -161,14 +163,28 @@ def detector(data: Path, cache: Path, output: Path, **settings: Any) -> None:
     type=click.Choice(["face", "lips", "eye"]),
     help="Train only this regressor; may be repeated.",
 )
-def encoder(data: Path, cache: Path, output: Path, parts: tuple[str, ...], **settings: Any) -> None:
+@read_by_option("Folder of weights whose encoder's points are learned as well as the teacher's.")
+def encoder(
+    data: Path,
+    cache: Path,
+    output: Path,
+    parts: tuple[str, ...],
+    read_by: Path | None,
+    **settings: Any,
+) -> None:
     """Train the face encoder on crops under hard augmentation; needs geometry in --output."""
     from vasa_cli.loading import load_geometry
     from vasa_cli.training import encoder as training
 
-    folder, chosen = cache / "runs" / "encoder", parts or training.PARTS
-    learned = load_geometry(output)
-    made = training.train(folder, cache, learned, parts=chosen, report=tell, **settings)
+    made = training.train(
+        cache / "runs" / "encoder",
+        cache,
+        load_geometry(output),
+        parts=parts or training.PARTS,
+        reader=reader_of(read_by, settings["device"]),
+        report=tell,
+        **settings,
+    )
     keep("encoder", made, output, data=data)
 
 
@@ -198,6 +214,7 @@ def encoder(data: Path, cache: Path, output: Path, parts: tuple[str, ...], **set
     type=click.Choice(["motion", "mouth", "eye"]),
     help="Let this part begin anew; may be repeated.",
 )
+@read_by_option("Folder of weights whose encoder reads the points, instead of the teacher's.")
 @begin_option()
 @rate_option(5e-4)
 def decoder(
@@ -207,6 +224,7 @@ def decoder(
     parts: tuple[str, ...],
     afresh: tuple[str, ...],
     begin: Path | None,
+    read_by: Path | None,
     **settings: Any,
 ) -> None:
     """Train the decoder on pairs of frames."""
@@ -223,6 +241,7 @@ def decoder(
         parts=parts or training.PARTS,
         afresh=afresh,
         begin=begin,
+        reader=reader_of(read_by, settings["device"]),
         report=tell,
         **settings,
     )

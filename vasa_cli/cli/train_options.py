@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Callable
 import click
 
 if TYPE_CHECKING:
+    from vasa_cli.face import FaceReader
     from vasa_cli.geometry import Geometry
     from vasa_cli.training.motion_data import Take
 
@@ -50,6 +51,21 @@ def begin_option() -> Callable[..., Any]:
         type=EXISTING,
         help="Folder of weights to go on from where there is no checkpoint, as `weights`.",
     )
+
+
+def read_by_option(help_text: str) -> Callable[..., Any]:
+    """`--read-by`, of trainings that need not learn from the teacher's points alone."""
+    return click.option("--read-by", type=EXISTING, help=help_text)
+
+
+def reader_of(folder: Path | None, device: str) -> FaceReader | None:
+    """The reader of a folder of weights, where one is given.
+
+    Raises: UsageError for an unknown device; WeightsError as `build`.
+    """
+    from vasa_cli.loading import choose_device, load_reader
+
+    return None if folder is None else load_reader(folder, choose_device(device))
 
 
 def rate_option(rate: float) -> Callable[..., Any]:

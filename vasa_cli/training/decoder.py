@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vasa_cli.face import FaceReader
 from vasa_cli.geometry import Geometry
 from vasa_cli.models import fields
 from vasa_cli.models.blocks import channels_last, channels_last_weights, conv
@@ -26,7 +27,7 @@ from vasa_cli.models.painting import (
     resized,
 )
 from vasa_cli.models.layers import N_MAPS, Shape
-from vasa_cli.training import crops, shut
+from vasa_cli.training import shut
 from vasa_cli.training.features import FaceFeatures, load_features
 from vasa_cli.training.loop import (
     Ahead,
@@ -36,6 +37,7 @@ from vasa_cli.training.loop import (
     set_learning_rate,
 )
 from vasa_cli.training.pairs import Pair, PairSampler, choices_for
+from vasa_cli.training.reread import load_all
 
 WHOLE_SIDE = 160  # pixels at which the moved photo as a whole is compared
 PARTS = ("motion", "mouth", "eye")
@@ -319,13 +321,15 @@ def train(
     parts: tuple[str, ...] = PARTS,
     afresh: tuple[str, ...] = (),
     begin: Path | None = None,
+    reader: FaceReader | None = None,
     report: Callable[[str], None] = print,
     max_steps: int = 10**9,
 ) -> Decoder:
     """Train until the time is over; the averaged decoder.
 
     Args: parts: which of motion field, mouth and eye are trained, the others stay as they are;
-        afresh: which begin anew; begin: weights to go on from where there is no checkpoint.
+        afresh: which begin anew; begin: weights to go on from where there is no checkpoint; reader,
+        whose points are learned from instead of the teacher's.
     Raises: InputError when the judge's checkpoint or the crops are missing; as `Run.begin_with`.
     """
     run = Run(folder, minutes, device, report=report, max_steps=max_steps)
@@ -337,7 +341,7 @@ def train(
     choices = choices_for(parts)
     pictures, clips = (
         PairSampler(c, geometry, validation=False, seed=run.step, choices=choices)
-        for c in crops.load_all(cache)
+        for c in load_all(cache, reader, report)
     )
     if not (cache / "shut.npy").exists():
         shut.build(team.decoder, pictures.crops, pictures.mouth, geometry, cache / "shut")

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vasa_cli.face import FaceReader
 from vasa_cli.geometry import CROP_FACE_HEIGHT, LIPS, Geometry
 from vasa_cli.models.blocks import channels_last, channels_last_weights
 from vasa_cli.models.encoder import (
@@ -34,6 +35,7 @@ from vasa_cli.training.loop import (
     learning_rate,
     set_learning_rate,
 )
+from vasa_cli.training.reread import load_all
 
 PARTS = ("face", "lips", "eye")
 LOSS_WEIGHTS = {"face": 1.0, "lips": 0.5, "eye": 0.3}
@@ -46,6 +48,7 @@ IRIS = tuple(range(16, 21))  # of an eye's points; its corners come first
 # Where errors turn from squares to sizes. At 0.02 irises were read at half their shift: what a
 # regressor gives when its usual errors cost next to nothing.
 BETA = 0.004
+READ_SHARE = 0.5  # of an encoder's own points in what is learned, where one reads them
 IRIS_WEIGHT, GAZE_WEIGHT = 3.0, 10.0  # of its points, and of its place between the corners
 
 
@@ -271,15 +274,17 @@ def train(
     rate: float = 1.2e-3,
     parts: tuple[str, ...] = PARTS,
     begin: Path | None = None,
+    reader: FaceReader | None = None,
     max_steps: int = 10**9,
 ) -> FaceEncoder:
     """Train on a cache's crops, resuming from the folder; the averaged encoder.
 
+    Args: reader, whose points are learned from as well as the teacher's.
     Raises: InputError when the cache holds no crops.
     """
     return run_training(
         Run(folder, minutes, device, report=report, max_steps=max_steps),
-        list(crops.load_all(cache)),
+        list(load_all(cache, reader, report, share=READ_SHARE)),
         geometry.mirror_index(),
         batch=batch,
         width=width,

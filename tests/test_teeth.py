@@ -11,7 +11,7 @@ from vasa_cli.geometry import Geometry
 from vasa_cli.loading import load_geometry
 from vasa_cli.models import layers
 from vasa_cli.models.painting import Laid, mouth_shape, resized, within_face
-from vasa_cli.models.teeth import BOUNDS, OPEN, SLIT, WIDE, heights_over_edge
+from vasa_cli.models.teeth import BOUNDS, OPEN, SLIT, WIDE, heights_over_edge, lay
 from vasa_cli.weights import find_weights_dir
 
 
@@ -161,3 +161,19 @@ def test_an_open_mouth_without_teeth_shows_them_once_the_lip_is_lifted(geometry:
         return float((opening * (laid.layered[0].mean(0) > -0.2)).sum())
 
     assert white(0.03) > white(0.0) + 150
+
+
+def test_upper_teeth_shade_what_is_behind_them(geometry: Geometry) -> None:
+    source, side = face(geometry), 200
+    expected = look(lips_photo(source), source).mouth.teeth[0]
+    line = torch.linspace(-1, 1, side)
+    columns = torch.zeros(1, 4, side)
+    columns[:, 1], columns[:, 2] = -0.5, 1.0
+    inside = torch.full((1, 3, side, side), 0.6)
+    place = {"across": line[None, None], "down": line[None, :, None]}
+    told = {"columns": columns, "rows": line, "pixel": 2 / side}
+    lay(inside, torch.ones(1, 1, side, side), expected, **place, **told)
+    middle = inside[0].mean(0)[:, side // 2 + 6]  # beside the gap
+    edge = int((line < float(expected.edge)).sum())
+    assert float(middle[edge - 2 : edge + 3].min()) < 0.2  # right below the edge
+    assert float(middle[edge + 20]) == pytest.approx(0.6)  # farther off it is as it was

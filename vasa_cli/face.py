@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -46,17 +46,17 @@ class Look:
 
     size: float = 1.0  # of the square, of its usual
     turn: float = 0.0  # of the square, in radians
-    mirrored: bool = False  # for the parts that have both sides, which eyes have not
+    mirrored: bool = False
 
-    def at(self, square: Patch, *, mirrored: bool = False) -> Patch:
+    def at(self, square: Patch) -> Patch:
         """Squares (B,) as this look has them."""
         sine, cosine = math.sin(self.turn) * self.size, math.cos(self.turn) * self.size
         right, down, middle = square.affine.unbind(-1)
         right, down = cosine * right + sine * down, cosine * down - sine * right
-        return Patch(torch.stack([-right if mirrored else right, down, middle], -1))
+        return Patch(torch.stack([-right if self.mirrored else right, down, middle], -1))
 
 
-# One photo is read so: whole faces 7 % and lips 8 % nearer to the mesh than by one look.
+# One photo is read so: faces are 6 %, lips and lids 4 to 7 % nearer to the mesh than by one look.
 CAREFUL = (
     Look(0.96, 0.05),
     Look(1.04, -0.05),
@@ -99,9 +99,9 @@ class FaceReader:
         square = turned_square(
             torch.zeros(1, 2), torch.full((1,), FACE_EXTENT / REGION_EXTENT), torch.zeros(1)
         )
-        for _ in range(N_PASSES):
-            points = self._regress(picture, square, "face")
-            square = whole_face_square(points)
+        points = self._regress(picture, square, "face")
+        for _ in range(N_PASSES - 1):
+            points = self._regress(picture, whole_face_square(points), "face")
         points = self.read_carefully(picture, points)
         return points[0].numpy().astype(np.float64) * half + [face.x, face.y, 0.0]
 
@@ -159,15 +159,14 @@ class FaceReader:
 
     def _mean(self, pictures: Tensor, square: Patch, part: str, looks: tuple[Look, ...]) -> Tensor:
         """What several looks at a part of faces find on average, (B, n, 3)."""
-        if len(looks) == 1:
-            return self._regress(pictures, looks[0].at(square), part)
         order = self._mirror.get(part)
-        sides = [look.mirrored and order is not None for look in looks]
-        squares = [look.at(square, mirrored=side) for look, side in zip(looks, sides)]
-        together = Patch(torch.cat([one.affine for one in squares]))
-        found = self._regress(pictures.repeat(len(looks), 1, 1, 1), together, part)
-        points = found.chunk(len(looks))
-        alike = [p[:, order] if side else p for p, side in zip(points, sides)]
+        if order is None:  # an eye has a side of its own
+            looks = tuple(replace(look, mirrored=False) for look in looks)
+        if len(looks) > 1:
+            pictures = pictures.repeat(len(looks), 1, 1, 1)
+        squares = Patch(torch.cat([look.at(square).affine for look in looks]))
+        found = self._regress(pictures, squares, part).chunk(len(looks))
+        alike = [p[:, order] if look.mirrored else p for p, look in zip(found, looks)]
         return torch.stack(alike).mean(0)
 
     def _regress(self, picture: Tensor, square: Patch, part: str, *, bf16: bool = False) -> Tensor:

@@ -34,6 +34,8 @@ def turn(points: Tensor) -> Tensor:
 def along(across: Tensor, points: Tensor, behind: float) -> Tensor:
     """Where on the arch, as it is seen from the front, columns of turned mouths lie: (B, w).
 
+    It is HIDDEN beyond the far end of what is seen of the arch.
+
     Args: across (B, w), to the right of a place on the head's middle; points (B, 478, 3) of the
         frames; how far behind that place the incisors stand.
     """

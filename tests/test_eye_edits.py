@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 
 from vasa_cli.blinks import find_blinks
-from vasa_cli.eye_edits import aimed, with_blinks
+from vasa_cli.eye_edits import READ_IN_FILMS, aimed, with_blinks
 from vasa_cli.gaze import (
     DRAWN,
     GAZE,
     OFFSET_LIMIT,
-    READ,
     Eyes,
     angles_of,
     gaze_of_offset,
@@ -55,7 +54,7 @@ def straying() -> np.ndarray:
 def seen_gaze(gaze: np.ndarray, head: np.ndarray, code: FaceCode, geometry: Geometry) -> np.ndarray:
     """Where irises that are read at gaze dynamics (T, 2) look, degrees (T, 2)."""
     eyes = Eyes.of(code, geometry)
-    own = gaze_of_offset((eyes.photo + gaze / eyes.radius) / READ)
+    own = gaze_of_offset((eyes.photo + gaze / eyes.radius) / READ_IN_FILMS)
     return angles_of(np.einsum("tij,tj->ti", rotation_matrix(head[:, :3]), own))
 
 
@@ -66,7 +65,7 @@ def test_eyes_look_where_they_should_whatever_head_and_eyes_do(
     own, head = straying(), turning()
     drawn, lost_deg = aimed(own, head, wanted, code, geometry)
     # what is drawn goes further than it shows, what is read shows further than points say
-    shown = own[:, GAZE] + (drawn - own[:, GAZE]) * READ / DRAWN
+    shown = own[:, GAZE] + (drawn - own[:, GAZE]) * READ_IN_FILMS / DRAWN
     before = seen_gaze(own[:, GAZE], head, code, geometry)
     after = seen_gaze(shown, head, code, geometry)
     assert np.abs(before - wanted).max() > 9

@@ -7,15 +7,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from tests.read_crops import read_crops
 from vasa_cli.errors import InputError
 from vasa_cli.face import FaceReader
 from vasa_cli.loading import load_reader
+from vasa_cli.squares import cut_square
 from vasa_cli.training.crops import Crops
 from vasa_cli.training.reread import digest, load_all, read_again
 from vasa_cli.weights import find_weights_dir
 
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+PHOTOS = ("portrait.jpg", "hopper.jpg", "portrait.jpg")
+SIDE = 320
 ERROR, MISTAKE = 0.01, 0.2  # crop units
 
 
@@ -26,7 +30,25 @@ def reader() -> FaceReader:
 
 @pytest.fixture(scope="module")
 def exact(reader: FaceReader) -> Crops:
-    return read_crops(reader)
+    """Three crops with points that were read in the whole photos."""
+    images, points = [], []
+    for name in PHOTOS:
+        photo = np.asarray(Image.open(EXAMPLES / name).convert("RGB"))
+        found = reader.read_points(photo, reader.detect(photo)[0])
+        window = reader.window(found)
+        images.append(cut_square(photo, window, SIDE))
+        points.append(window.to_crop(found))
+    n = len(images)
+    return Crops(
+        images=np.stack(images),
+        points=np.stack(points).astype(np.float32),
+        valid=np.tile(np.float32([-1, -1, 1, 1]), (n, 1)),
+        clip=np.arange(n),
+        validation=np.zeros(n, bool),
+        real=np.ones(n, bool),
+        face_px=np.full(n, 150.0, np.float32),
+        names=PHOTOS,
+    )
 
 
 def off(found: np.ndarray, expected: np.ndarray) -> np.ndarray:

@@ -218,14 +218,6 @@ def test_the_decoder_may_learn_from_points_that_the_encoder_reads(
     assert len(list(cache.glob("clips-*.npy"))) == 1
 
 
-def test_the_encoder_may_learn_from_eyes_that_a_decoder_draws(
-    trained: Path, prepared: tuple[Path, Path]
-) -> None:
-    folder, cache = prepared
-    options = ("--data", folder, "--cache", cache, "--output", trained, "--preset", "tiny")
-    assert "look elsewhere" in call("encoder", *options, "--only", "eye", "--drawn-by", trained)
-
-
 def test_mirrored_faces_have_mirrored_points(trained: Path, prepared: tuple[Path, Path]) -> None:
     import torch
 

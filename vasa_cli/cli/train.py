@@ -16,8 +16,6 @@ from vasa_cli.cli.train_options import (
     begin_option,
     cache_option,
     data_option,
-    drawer_of,
-    drawn_by_option,
     gathered,
     keep,
     output_option,
@@ -166,14 +164,12 @@ def detector(data: Path, cache: Path, output: Path, **settings: Any) -> None:
     help="Train only this regressor; may be repeated.",
 )
 @read_by_option("Folder of weights whose encoder's points are learned as well as the teacher's.")
-@drawn_by_option("Folder of weights whose decoder makes half of all eyes look elsewhere.")
 def encoder(
     data: Path,
     cache: Path,
     output: Path,
     parts: tuple[str, ...],
     read_by: Path | None,
-    drawn_by: Path | None,
     **settings: Any,
 ) -> None:
     """Train the face encoder on crops under hard augmentation; needs geometry in --output."""
@@ -186,7 +182,6 @@ def encoder(
         load_geometry(output),
         parts=parts or training.PARTS,
         reader=reader_of(read_by, settings["device"]),
-        drawer=drawer_of(drawn_by),
         report=tell,
         **settings,
     )

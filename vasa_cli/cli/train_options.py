@@ -11,7 +11,6 @@ import click
 if TYPE_CHECKING:
     from vasa_cli.face import FaceReader
     from vasa_cli.geometry import Geometry
-    from vasa_cli.models.decoder import Decoder
     from vasa_cli.training.motion_data import Take
 
 DEFAULT_CACHE = Path(".vasa-cache")
@@ -67,24 +66,6 @@ def reader_of(folder: Path | None, device: str) -> FaceReader | None:
     from vasa_cli.loading import choose_device, load_reader
 
     return None if folder is None else load_reader(folder, choose_device(device))
-
-
-def drawn_by_option(help_text: str) -> Callable[..., Any]:
-    """`--drawn-by`, of trainings that learn from what a decoder draws as well."""
-    return click.option("--drawn-by", type=EXISTING, help=help_text)
-
-
-def drawer_of(folder: Path | None) -> Decoder | None:
-    """The decoder of a folder of weights, where one is given.
-
-    Raises: WeightsError as `build`.
-    """
-    import torch
-
-    from vasa_cli.loading import build
-    from vasa_cli.models.decoder import Decoder
-
-    return None if folder is None else build("decoder", Decoder, folder, torch.device("cpu"))[0]
 
 
 def rate_option(rate: float) -> Callable[..., Any]:

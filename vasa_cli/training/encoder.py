@@ -14,7 +14,6 @@ from torch.nn import functional as F
 from vasa_cli.face import FaceReader
 from vasa_cli.geometry import CROP_FACE_HEIGHT, LIPS, Geometry
 from vasa_cli.models.blocks import channels_last, channels_last_weights
-from vasa_cli.models.decoder import Decoder
 from vasa_cli.models.encoder import (
     EYE_EXTENT,
     EYE_SIDE,
@@ -27,7 +26,7 @@ from vasa_cli.models.encoder import (
     FaceEncoder,
 )
 from vasa_cli.models.fields import Patch, across_eyes, turned_square
-from vasa_cli.training import aside, crops
+from vasa_cli.training import crops
 from vasa_cli.training.augment import distort
 from vasa_cli.training.loop import (
     Ahead,
@@ -276,23 +275,16 @@ def train(
     parts: tuple[str, ...] = PARTS,
     begin: Path | None = None,
     reader: FaceReader | None = None,
-    drawer: Decoder | None = None,
     max_steps: int = 10**9,
 ) -> FaceEncoder:
     """Train on a cache's crops, resuming from the folder; the averaged encoder.
 
-    Args: reader, whose points are learned from as well as the teacher's; drawer, who makes half of
-        all eyes look elsewhere.
+    Args: reader, whose points are learned from as well as the teacher's.
     Raises: InputError when the cache holds no crops.
     """
-    sources = list(load_all(cache, reader, report, share=READ_SHARE))
-    if drawer is not None:
-        for name, source in zip(("portraits", "clips"), load_all(cache, reader, report)):
-            made = aside.made(drawer, source, geometry, cache / f"{name}-aside", report)
-            sources += [made] if len(made.images) else []
     return run_training(
         Run(folder, minutes, device, report=report, max_steps=max_steps),
-        sources,
+        list(load_all(cache, reader, report, share=READ_SHARE)),
         geometry.mirror_index(),
         batch=batch,
         width=width,

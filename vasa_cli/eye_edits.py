@@ -18,9 +18,9 @@ USUAL_BLINK = (0.85, 0.35, 0.05, 0.08, 0.3, 0.6, 0.82, 0.95)
 USUAL_STEP_S = 0.04
 LEAST_APART_S = 0.8  # from one blink to the next that is added
 ASIDE_SHARE = 0.8  # of faces that are given a new gaze, those that do not look into the camera
-# How much further irises that were read in films are turned than the mesh would say. Frames are
-# read in one look, photos in four, whose number is `gaze.READ`. Twelve people who look about are
-# brought to 3.1 degrees across on average, with photos' 1.2 to 3.8, with 1.6 to 3.2.
+# As `gaze.READ`, across and up, for frames, whose far looks are read with more noise than a photo's
+# straight one. Set by twelve films of people who look about, who are brought to 3.1 degrees across
+# on average; with a photo's 1.2 to 3.8, with 1.6 to 3.2.
 READ_IN_FILMS = np.array([1.4, 1.0])
 TURNED_DEG = (25.0, 40.0)  # of the head, from which on eyes are left ever more as they were
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vasa_cli.models import fields
-from vasa_cli.models.moved import EDGE_REACH, MotionField
+from vasa_cli.models.moved import DETAIL_KEPT, EDGE_REACH, MotionField, detail_lost
 from vasa_cli.models.painting import CHROMA, in_own_colour
 from vasa_cli.squares import Window
 
@@ -45,6 +45,16 @@ def test_a_picture_stretches_towards_its_edge_and_neither_folds_nor_repeats(edge
     assert 0.3 < steps.min() and steps.max() < 1.5
     assert down[within].max() <= edge
     assert torch.equal(down[~within], rows[~within])  # what is not photo stays as it is
+
+
+def test_the_photo_keeps_its_detail_where_little_is_hidden() -> None:
+    hidden = torch.linspace(0, 1, 101)
+    lost = detail_lost(hidden)
+    assert (lost[hidden <= DETAIL_KEPT] == 0).all() and lost[-1] == 1
+    assert (lost.diff() >= 0).all() and (lost <= hidden).all()
+    field = pulled(0.1, 0.0)
+    veiled = MotionField(field.flow, field.moved, field.change, torch.full_like(field.hidden, 0.4))
+    assert torch.equal(veiled.maps[:, 2], torch.ones(1, SIDE, SIDE))
 
 
 def test_what_is_well_within_moves_as_before() -> None:

@@ -15,7 +15,7 @@ from vasa_cli.geometry import N_DYNAMICS, N_HEAD_POSE
 from vasa_cli.loading import build
 from vasa_cli.models import fields
 from vasa_cli.models.decoder import Decoder, eye_tweens
-from vasa_cli.models.moved import DETAIL_LOST, MotionField
+from vasa_cli.models.moved import MotionField, detail_lost
 from vasa_cli.motion import LIDS, MOUTH_OPEN, Motion, perform
 from vasa_cli.pipeline import BATCH, Renderer
 from vasa_cli.placement import place
@@ -32,7 +32,7 @@ def plainly_moved(photo: Tensor, field: MotionField) -> Tensor:
     flow, low, change, hidden = maps.split((2, 3, 3, 1), 1)
     where = fields.pixel_grid(side) + flow.permute(0, 2, 3, 1)
     moved = F.grid_sample(photo, where, align_corners=False, padding_mode="border")
-    return moved + change * hidden + (low - moved) * hidden**DETAIL_LOST
+    return moved + change * hidden + (low - moved) * detail_lost(hidden)
 
 
 def speaking(n_frames: int, *, until: int | None = None) -> Motion:

@@ -16,7 +16,7 @@ from vasa_cli.audio import Audio, load_audio
 from vasa_cli.config import RenderOptions
 from vasa_cli.diffusion import WINDOW
 from vasa_cli.geometry import N_HEAD_POSE
-from vasa_cli.motion import MOUTH_OPEN, Motion, articulated
+from vasa_cli.motion import MOUTH_OPEN, Motion, articulated, liberty
 from vasa_cli.motion_figures import blinks, drift, read_face, turn_per_frame
 from vasa_cli.steadying import reach
 from vasa_cli.pipeline import Renderer
@@ -85,6 +85,23 @@ def test_one_seed_gives_one_motion_and_another_seed_another(
     )
     assert np.array_equal(first, again)
     assert np.abs(first - other).max() > 0.5
+
+
+def test_a_lively_head_stays_where_it_can_be_drawn(
+    renderer: Renderer, speech: Audio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual, most = renderer.sample_motion(speech, QUICK).head_pose, sampling.HEAD_MOST
+    wild = liberty()
+    wild[:N_HEAD_POSE] *= 6
+    monkeypatch.setattr(sampling, "liberty", lambda: wild)
+    limited = renderer.sample_motion(speech, QUICK).head_pose
+    monkeypatch.setattr(sampling, "HEAD_EXACT", np.full(N_HEAD_POSE, 1e6))
+    monkeypatch.setattr(sampling, "HEAD_MOST", np.full(N_HEAD_POSE, 2e6))
+    free = renderer.sample_motion(speech, QUICK).head_pose
+    assert (np.abs(limited) < most).all()
+    assert (np.abs(free) > most).any()
+    monkeypatch.setattr(sampling, "liberty", liberty)
+    assert np.allclose(renderer.sample_motion(speech, QUICK).head_pose, usual, atol=1e-5)
 
 
 @pytest.mark.parametrize("hertz", [1000, 3000, 7000])

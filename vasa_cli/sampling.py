@@ -13,6 +13,7 @@ from vasa_cli.articulation import articulate
 from vasa_cli.audio import Audio
 from vasa_cli.config import MOTION_FPS, RenderOptions
 from vasa_cli.controls import asked_gaze
+from vasa_cli.gaze import soft_limit
 from vasa_cli.geometry import N_DYNAMICS, N_HEAD_POSE
 from vasa_cli.loading import Models, fast_bf16
 from vasa_cli.models.audio_encoder import SILENCE
@@ -30,6 +31,11 @@ from vasa_cli.speech import frame_count as feature_count
 from vasa_cli.threads import each_within, on_one_core
 
 STYLE = (1.0, 0.5)  # liveliness of head and mouth, in standard deviations over filmed talkers
+# Head poses up to which a sampled head is as sampled, and which it never reaches: yaw, pitch and
+# roll in degrees, x and y in crop units, logarithm of the distance. One frame in fifty is beyond
+# the first; a head that sinks by a sixth of the picture leaves the top of its hair behind.
+HEAD_EXACT = np.array([12.0, 8.0, 7.0, 0.08, 0.05, 0.05])
+HEAD_MOST = np.array([18.0, 12.0, 11.0, 0.12, 0.085, 0.08])
 
 
 def decided(dynamics: np.ndarray, models: Models) -> diffusion.Known:
@@ -109,5 +115,6 @@ def _sampled(models: Models, audio: Audio, options: RenderOptions) -> Iterator[M
     for window in each_within(autocast, drawn):
         motion = (window.cpu() * models.motion_spread).numpy()
         motion[:, N_HEAD_POSE + MOUTH_OPEN] *= opening[done : done + len(motion)]
-        yield Motion(motion[:, :N_HEAD_POSE], motion[:, N_HEAD_POSE:])
+        head = soft_limit(motion[:, :N_HEAD_POSE], HEAD_EXACT, HEAD_MOST)
+        yield Motion(head, motion[:, N_HEAD_POSE:])
         done += len(motion)

@@ -14,7 +14,8 @@ from vasa_cli.models import fields
 from vasa_cli.models.enlarging import enlarged, enlarged_strips
 from vasa_cli.models.fields import WHOLE, Part
 
-DETAIL_LOST = 3  # the power of what is hidden with which the photo's detail goes
+# What is hidden up to here loses no detail of the photo, beyond it ever more, by the square.
+DETAIL_KEPT = 0.45
 # Up to here nothing is seen to move, in crop units (a tenth of a pixel of 512), to lose detail, or
 # to change, in halves of white; four times as much is moved or changed in full.
 STILL_FLOW, STILL_LOST, STILL_CHANGE = 4e-4, 2e-3, 4e-3
@@ -41,7 +42,7 @@ class MotionField:
         photo lost, so would be its detail, and skin and hair lie under a haze; only what is well
         hidden loses it, while the colours are the network's.
         """
-        change, lost = self.change * self.hidden, self.hidden**DETAIL_LOST
+        change, lost = self.change * self.hidden, detail_lost(self.hidden)
         busy = self._busy(change, lost)
         added = torch.addcmul(change, self.moved, lost)
         return torch.cat([self.flow * busy, 1 - lost * busy, added * busy], 1)
@@ -71,6 +72,11 @@ class MotionField:
         much = torch.cat([part.abs().amax(1, keepdim=True) / still for part, still in parts], 1)
         most = much.amax(1, keepdim=True)
         return F.pad(((most - 1) / 3).clamp(0, 1)[:, :, 1:-1, 1:-1], (1, 1, 1, 1), mode="replicate")
+
+
+def detail_lost(hidden: Tensor) -> Tensor:
+    """The share of the photo's detail that goes where so much of it is hidden, both 0 to 1."""
+    return ((hidden - DETAIL_KEPT) / (1 - DETAIL_KEPT)).clamp_min(0).square()
 
 
 def _held(flow: Tensor, line: Tensor, low: Tensor, high: Tensor) -> Tensor:

@@ -29,13 +29,7 @@ from vasa_cli.models.painting import (
 from vasa_cli.models.layers import N_MAPS, Shape
 from vasa_cli.training import shut
 from vasa_cli.training.features import FaceFeatures, load_features
-from vasa_cli.training.loop import (
-    Ahead,
-    Average,
-    Run,
-    learning_rate,
-    set_learning_rate,
-)
+from vasa_cli.training.loop import Ahead, Average, Run, learning_rate, set_learning_rate
 from vasa_cli.training.pairs import Pair, PairSampler, choices_for
 from vasa_cli.training.reread import load_all
 
@@ -343,14 +337,8 @@ def train(
         PairSampler(c, geometry, validation=False, seed=run.step, choices=choices)
         for c in load_all(cache, reader, report)
     )
-    if not (cache / "shut.npy").exists():
-        shut.build(team.decoder, pictures.crops, pictures.mouth, geometry, cache / "shut")
-    if not (cache / "spoken.npy").exists() and (begin or run.step >= SPOKEN_FROM):
-        average: Decoder = team.average.module  # type: ignore[assignment]
-        told = (pictures.crops, pictures.mouth, geometry, cache / "spoken")
-        shut.build(average, *told, shut.speaking)
-    pictures.shut = shut.load(cache / "shut")
-    pictures.spoken = shut.load(cache / "spoken") if (cache / "spoken.npy").exists() else None
+    if "mouth" in parts:
+        teach_mouths(team, pictures, geometry, cache, speaks=bool(begin) or run.step >= SPOKEN_FROM)
     means: dict[str, float] = {}
     drawn_steps = count(run.step)
 
@@ -377,6 +365,20 @@ def train(
             run.save_if_due(team.parts())
     run.save(team.parts())
     return team.average.module  # type: ignore[return-value]
+
+
+def teach_mouths(
+    team: Team, pictures: PairSampler, geometry: Geometry, cache: Path, *, speaks: bool
+) -> None:
+    """Give pictures their mouths shut and, once the decoder can draw that, speaking."""
+    told = (pictures.crops, pictures.mouth, geometry)
+    if not (cache / "shut.npy").exists():
+        shut.build(team.decoder, *told, cache / "shut")
+    if speaks and not (cache / "spoken.npy").exists():
+        average: Decoder = team.average.module  # type: ignore[assignment]
+        shut.build(average, *told, cache / "spoken", shut.speaking)
+    pictures.shut = shut.load(cache / "shut")
+    pictures.spoken = shut.load(cache / "spoken") if (cache / "spoken.npy").exists() else None
 
 
 def on_pictures(step_number: int) -> bool:

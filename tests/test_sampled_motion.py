@@ -11,14 +11,15 @@ import numpy as np
 import pytest
 import torch
 
-from vasa_cli import sampling
+from vasa_cli import blinks as blinking
+from vasa_cli import sampling, steadying
 from vasa_cli.audio import Audio, load_audio
 from vasa_cli.config import RenderOptions
 from vasa_cli.diffusion import WINDOW
-from vasa_cli.geometry import N_HEAD_POSE
+from vasa_cli.controls import lid_openings
+from vasa_cli.geometry import N_DYNAMICS, N_HEAD_POSE
 from vasa_cli.motion import MOUTH_OPEN, Motion, articulated, liberty
 from vasa_cli.motion_figures import blinks, drift, read_face, turn_per_frame
-from vasa_cli.steadying import reach
 from vasa_cli.pipeline import Renderer
 
 QUICK = RenderOptions(num_steps=2, guidance_audio=0.0)
@@ -45,6 +46,7 @@ def test_seams_between_windows_are_no_faster_than_other_frames(
     # what the sound shuts at once is no seam, wherever it falls
     monkeypatch.setattr(sampling, "articulate", lambda phones, n_frames: np.ones(n_frames))
     monkeypatch.setattr(sampling, "rest_in_silence", np.ones_like)
+    monkeypatch.setattr(blinking, "whole_blinks", lambda openings, fps: openings)  # nor a blink
     long = replace(speech, samples=np.resize(speech.samples, 32 * 16000))
     spread = renderer.models.motion_spread.numpy()
     # blinks are rare: with the seams of one seed alone, a single one that lies on a seam decides
@@ -75,6 +77,17 @@ def test_a_performance_sets_out_from_the_photo(renderer: Renderer, speech: Audio
     assert apart[:, 0].max() < 1.0
     yaw, pitch = np.abs(motions)[:, 0, :2].max(0)
     assert yaw < 1 and pitch < 1  # degrees
+
+
+def test_sampled_blinks_shut_the_eyes(renderer: Renderer, speech: Audio) -> None:
+    lowest = []
+    for seed in range(4):
+        motion = renderer.sample_motion(speech, RenderOptions(seed=seed))
+        both = lid_openings(motion.dynamics, np.zeros(N_DYNAMICS), renderer.models.geometry).mean(1)
+        for blink in blinking.find_blinks(both, fps=25):
+            lowest.append(both[blink.start : blink.stop].min() / np.median(both))
+    assert len(lowest) >= 4  # in 27 s
+    assert np.median(lowest) < 0.1 and np.mean(np.array(lowest) < 0.25) > 0.7
 
 
 def test_one_seed_gives_one_motion_and_another_seed_another(
@@ -142,7 +155,9 @@ def test_pieces_are_the_motion_and_the_first_does_not_wait_for_the_last(
     first_s = time.perf_counter() - begun_s
     found += map(stacked, pieces)
     assert np.array_equal(np.concatenate(found), whole)
-    assert len(found[0]) == WINDOW - reach(25)  # which wait for what may bear on them
+    assert len(found[0]) == WINDOW - steadying.reach(25) - blinking.reach(
+        25
+    )  # which wait for what may bear on them
     assert first_s < 0.8 * (time.perf_counter() - begun_s)
 
 

@@ -8,7 +8,17 @@ import torch
 from torch import Tensor
 
 from tests.drawn_faces import plain, with_eyes
-from tests.test_layers import RED, SIDE, WHITE, face, laid_eye, laid_mouth, lips_photo
+from tests.test_layers import (
+    RED,
+    SIDE,
+    WHITE,
+    face,
+    laid_eye,
+    laid_mouth,
+    lips_photo,
+    look,
+    still_field,
+)
 from vasa_cli.geometry import Geometry
 from vasa_cli.loading import load_geometry
 from vasa_cli.models import fields, layers, shading
@@ -21,6 +31,7 @@ from vasa_cli.models.painting import (
     eye_shape,
     in_own_colour,
     iris_radius,
+    lay_eye,
     mouth_shape,
     paint,
     toothlike,
@@ -200,10 +211,23 @@ def test_a_generator_changes_an_iris_by_its_light_only(geometry: Geometry) -> No
     points = face(geometry)
     laid = laid_eye(with_eyes(plain(SIDE), points), points)
     shape = eye_shape(points, "left")
+    disk = shape.iris_disk(EYE_SIDE, iris_radius(shape)) * shape.opening(shape.columns(EYE_SIDE))
+    bare = disk[0, 0] > 0.99
+    fine = torch.ones(EYE_SIDE, EYE_SIDE)
+    fine[::2] = -1
+    assert bare.sum() > 50 and changed(laid, EYE_SIDE, fine)[bare].abs().max() < 0.13
+
+
+def test_a_lid_over_an_iris_is_skin_as_beside_it(geometry: Geometry) -> None:
+    awake, asleep = face(geometry), face(geometry, lid_left=-6.0, lid_right=-6.0)
+    photo = with_eyes(plain(SIDE), awake)
+    laid = lay_eye(photo, look(photo, awake).eyes[0], asleep, still_field(), "left")
+    shape = eye_shape(asleep, "left")
     disk = shape.iris_disk(EYE_SIDE, iris_radius(shape))[0, 0] > 0.99
     fine = torch.ones(EYE_SIDE, EYE_SIDE)
     fine[::2] = -1
-    assert disk.sum() > 50 and changed(laid, EYE_SIDE, fine)[disk].abs().max() < 0.13
+    assert float(shape.gap) < 0.02 and disk.sum() > 50
+    assert changed(laid, EYE_SIDE, fine)[disk].abs().min() > 0.8
 
 
 def test_shade_is_not_lit_until_it_is_red() -> None:

@@ -8,16 +8,17 @@ from typing import Callable, Iterator
 import numpy as np
 import torch
 
-from vasa_cli import diffusion
+from vasa_cli import blinks, diffusion, steadying
 from vasa_cli.articulation import articulate
 from vasa_cli.audio import Audio
 from vasa_cli.config import MOTION_FPS, RenderOptions
-from vasa_cli.controls import asked_gaze
+from vasa_cli.controls import asked_gaze, lid_openings, lids_of
 from vasa_cli.gaze import soft_limit
 from vasa_cli.geometry import N_DYNAMICS, N_HEAD_POSE
 from vasa_cli.loading import Models, fast_bf16
 from vasa_cli.models.audio_encoder import SILENCE
 from vasa_cli.motion import (
+    LIDS,
     MOUTH_OPEN,
     Motion,
     articulated,
@@ -26,7 +27,7 @@ from vasa_cli.motion import (
     settling,
 )
 from vasa_cli.motion_pieces import filtered, whole
-from vasa_cli.steadying import reach, steadied
+from vasa_cli.steadying import steadied
 from vasa_cli.speech import frame_count as feature_count
 from vasa_cli.threads import each_within, on_one_core
 
@@ -77,10 +78,19 @@ def sample_pieces(models: Models, audio: Audio, options: RenderOptions) -> Itera
     little to share, and takes as long on two.
     """
     spread, sampled = models.motion_spread.numpy(), ~articulated(models.ear.trust)
+
+    def finished(motion: Motion) -> Motion:
+        motion = steadied(motion, spread, sampled)
+        at_rest = np.zeros(N_DYNAMICS)
+        lids = lid_openings(motion.dynamics, at_rest, models.geometry)
+        lids = blinks.whole_blinks(lids, fps=float(motion.fps))
+        motion.dynamics[:, LIDS] = lids_of(lids, at_rest, models.geometry)
+        return motion
+
     return filtered(
         each_within(on_one_core, _sampled(models, audio, options)),
-        lambda motion: steadied(motion, spread, sampled),
-        reach(MOTION_FPS),
+        finished,
+        steadying.reach(MOTION_FPS) + blinks.reach(MOTION_FPS),
     )
 
 

@@ -367,7 +367,8 @@ def lay_eye(photo: Tensor, own: Own, points: Tensor, field: MotionField, eye: st
     seen, outlines, known = generator_layers(shape, moved, both, EYE_SIDE)
     disk = shape.iris_disk(EYE_SIDE, radius)
     given = (seen, outlines, known, F.avg_pool2d(disk, 2))
-    calm = 1 - shape.reach(EYE_SIDE) * (1 - disk)
+    bare = disk * shape.opening(shape.columns(EYE_SIDE))
+    calm = 1 - shape.reach(EYE_SIDE) * (1 - bare)
     return Laid(shape.patch, moved, both[:, :4], given, own.colour, kept, calm)
 
 

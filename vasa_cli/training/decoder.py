@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from vasa_cli.face import FaceReader
 from vasa_cli.geometry import Geometry
+from vasa_cli.loading import fast_bf16
 from vasa_cli.models import fields
 from vasa_cli.models.blocks import channels_last, channels_last_weights, conv
 from vasa_cli.models.decoder import Appearance, Decoder
@@ -27,9 +28,9 @@ from vasa_cli.models.painting import (
     resized,
 )
 from vasa_cli.models.layers import N_MAPS, Shape
-from vasa_cli.training import shut
+from vasa_cli.training import loop, shut
 from vasa_cli.training.features import FaceFeatures, load_features
-from vasa_cli.training.loop import Ahead, Average, Run, learning_rate, set_learning_rate
+from vasa_cli.training.loop import Ahead, Average, Run
 from vasa_cli.training.pairs import Pair, PairSampler, choices_for
 from vasa_cli.training.reread import load_all
 
@@ -165,7 +166,7 @@ def whole_loss(
     if judge is None:
         return loss
     shown = truth + (moved - truth) * seen_by_camera
-    with torch.autocast(moved.device.type, torch.bfloat16):
+    with loop.autocast(moved.device):
         distance = judge.distance(channels_last(shown), channels_last(truth))
     return loss + PERCEPTUAL["whole"] * distance.mean()
 
@@ -208,7 +209,7 @@ class Team:
 def make_team(*, width: int, rate: float, device: str) -> Team:
     """A decoder with fresh weights, its critic and their optimisers, on a device."""
     decoder = channels_last_weights(Decoder(width=width)).to(device)
-    decoder.bf16 = True
+    decoder.bf16 = fast_bf16(torch.device(device))
     critic = channels_last_weights(PatchDiscriminator(N_MAPS)).to(device)
     return Team(
         decoder,
@@ -350,8 +351,8 @@ def train(
     with Ahead(draw) as pairs:
         while run.going:
             done = run.share_done
-            set_learning_rate(team.optimiser, learning_rate(done, peak=rate))
-            set_learning_rate(team.critic_optimiser, learning_rate(done, peak=rate))
+            for optimiser in (team.optimiser, team.critic_optimiser):
+                loop.set_learning_rate(optimiser, loop.learning_rate(done, peak=rate))
             pair = to_device(pairs.next(), device)
             gan, chosen = 0.0, parts
             if on_pictures(run.step) and "mouth" in parts:

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from vasa_cli.errors import UsageError
-from vasa_cli.loading import build
+from vasa_cli.loading import build, fast_bf16
 
 CHECKPOINT_EVERY_S = 180.0
 Drawn = TypeVar("Drawn")
@@ -116,7 +116,12 @@ class Run:
         self.report(line)
 
     def autocast(self) -> AbstractContextManager[None]:
-        return torch.autocast(self.device.split(":")[0], torch.bfloat16)
+        return autocast(torch.device(self.device))
+
+
+def autocast(device: torch.device) -> AbstractContextManager[None]:
+    """bfloat16 where it is faster than float32: several times slower on CPUs made before it."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=fast_bf16(device))
 
 
 def learning_rate(share_done: float, *, peak: float, warm: float = 0.02) -> float:

@@ -13,7 +13,7 @@ LONGEST_S = 0.6  # lids down for longer are not blinking
 LOWEST = 0.75  # share of the usual opening under which lids without blinks never go
 # A sampler takes the mean of blinks that it cannot place: its lids go down by 0.4 to 0.47 of the
 # opening, where people's go down by 0.78 in the median of 649 blinks, as the mesh sees shut eyes.
-HALF_BLINKS = (0.22, 0.34)  # share by which lids go down from which on it is none, and surely one
+HALF_BLINKS = (0.30, 0.40)  # share by which lids go down from which on it is none, and surely one
 WHOLE_BLINK = 0.98  # what is made of it
 AROUND_S, BESIDE_S = (
     0.5,

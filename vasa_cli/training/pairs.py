@@ -25,17 +25,14 @@ CHOICES = (
     ("turned", 0.13),
     ("any", 0.15),
 )
-# the same where the motion field is trained, which has most to learn of heads that turn, nod and
-# leave their place
+# the same where the motion field is trained, which has most to learn of heads that turn and nod
 FIELD_CHOICES = (
-    ("closed_to_open", 0.16),
-    ("open_to_closed", 0.08),
-    ("open_to_shut_eyes", 0.10),
-    ("turned", 0.26),
-    ("nodded", 0.15),
-    ("sunk", 0.13),
-    ("shifted", 0.07),
-    ("any", 0.05),
+    ("closed_to_open", 0.22),
+    ("open_to_closed", 0.10),
+    ("open_to_shut_eyes", 0.13),
+    ("turned", 0.27),
+    ("nodded", 0.20),
+    ("any", 0.08),
 )
 # and where eyes alone are trained: few people look aside
 EYE_CHOICES = (("open_to_shut_eyes", 0.25), ("looked", 0.40), ("turned", 0.15), ("any", 0.20))
@@ -107,15 +104,10 @@ class PairSampler:
         self.mirror = torch.from_numpy(geometry.mirror_index())
         self.mouth, self.eyes = openings(source.points)
         across = source.points[:, [263, 362]].mean(1) - source.points[:, [33, 133]].mean(1)
+        self.turn = np.arctan2(across[:, 2], across[:, 0])
         down = source.points[:, 152] - source.points[:, 10]
-        place = source.points[:, :468, :2].mean(1)
-        self.measures = {
-            "turned": np.arctan2(across[:, 2], across[:, 0]),
-            "nodded": np.arctan2(down[:, 2], down[:, 1]),
-            "looked": looks(source.points),
-            "sunk": place[:, 1],
-            "shifted": place[:, 0],
-        }
+        self.nod = np.arctan2(down[:, 2], down[:, 1])
+        self.look = looks(source.points)
         rows = np.flatnonzero(source.validation == validation)
         groups = self._groups(source, rows)
         self.real = [g for g in groups if source.real[g[0]]] or groups
@@ -134,12 +126,12 @@ class PairSampler:
         """Rows of a source and a driving frame."""
         pool = self.real if self.rng.random() < REAL_SHARE else self.made
         how = self.rng.choice(self.choices, p=self.shares)
-        measure = self.measures.get(how)
+        angle = {"turned": self.turn, "nodded": self.nod, "looked": self.look}.get(how)
         some = self._some(pool)
-        if measure is not None:  # most heads and eyes hardly move: the liveliest of a few
+        if angle is not None:  # most heads and eyes hardly move: the liveliest of a few
             tried = [some, *(self._some(pool) for _ in range(GROUPS_TRIED - 1))]
-            some = max(tried, key=lambda rows: np.ptp(measure[rows]))
-            order = some[np.argsort(measure[some])][:: self.rng.choice([-1, 1])]
+            some = max(tried, key=lambda rows: np.ptp(angle[rows]))
+            order = some[np.argsort(angle[some])][:: self.rng.choice([-1, 1])]
         elif how in ("closed_to_open", "open_to_closed"):
             order = some[np.argsort(self.mouth[some])]
         elif how == "open_to_shut_eyes":

@@ -103,13 +103,13 @@ def test_one_seed_gives_one_motion_and_another_seed_another(
 def test_a_lively_head_stays_where_it_can_be_drawn(
     renderer: Renderer, speech: Audio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    usual, most = renderer.sample_motion(speech, QUICK).head_pose, sampling.HEAD_MOST
+    usual, most = renderer.sample_motion(speech, QUICK).head_pose, sampling.HEAD_LIMIT
     wild = liberty()
     wild[:N_HEAD_POSE] *= 6
     monkeypatch.setattr(sampling, "liberty", lambda: wild)
     limited = renderer.sample_motion(speech, QUICK).head_pose
     monkeypatch.setattr(sampling, "HEAD_EXACT", np.full(N_HEAD_POSE, 1e6))
-    monkeypatch.setattr(sampling, "HEAD_MOST", np.full(N_HEAD_POSE, 2e6))
+    monkeypatch.setattr(sampling, "HEAD_LIMIT", np.full(N_HEAD_POSE, 2e6))
     free = renderer.sample_motion(speech, QUICK).head_pose
     assert (np.abs(limited) < most).all()
     assert (np.abs(free) > most).any()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vasa_cli.face_parts import smoothstep
+from vasa_cli.smoothing import windows
 
 SHUT, OPEN = 0.6, 0.9  # shares of the usual opening: a blink goes under one, and ends at the other
 LONGEST_S = 0.6  # lids down for longer are not blinking
@@ -15,10 +16,8 @@ LOWEST = 0.75  # share of the usual opening under which lids without blinks neve
 # opening, where people's go down by 0.78 in the median of 649 blinks, as the mesh sees shut eyes.
 HALF_BLINKS = (0.30, 0.40)  # share by which lids go down from which on it is none, and surely one
 WHOLE_BLINK = 0.98  # what is made of it
-AROUND_S, BESIDE_S = (
-    0.5,
-    0.28,
-)  # to either side, over which lids are usually up, and one blink lasts
+AROUND_S = 0.5  # to either side, over which lids are mostly up
+BESIDE_S = 0.28  # to either side, over which one blink lasts
 
 
 @dataclass(frozen=True)
@@ -84,9 +83,9 @@ def whole_blinks(openings: np.ndarray, *, fps: float) -> np.ndarray:
     No more than `reach` frames on either side bear on one.
     """
     both, (around, beside) = openings.mean(1), _around(fps)
-    usual = np.median(_windows(both, around), -1)
+    usual = np.median(windows(both, around), -1)
     depth = np.clip(1 - both / usual, 0, WHOLE_BLINK)
-    deepest = _windows(depth, beside).max(-1)
+    deepest = windows(depth, beside).max(-1)
     none, surely = HALF_BLINKS
     blinks = smoothstep((deepest - none) / (surely - none))
     wanted = WHOLE_BLINK * (depth / np.maximum(deepest, none)) ** 2
@@ -102,12 +101,6 @@ def reach(fps: float) -> int:
 
 def _around(fps: float) -> tuple[int, int]:
     return round(AROUND_S * fps), round(BESIDE_S * fps)
-
-
-def _windows(values: np.ndarray, around: int) -> np.ndarray:
-    """What lies around each of the values (T,), the ends held: (T, 2 around + 1)."""
-    padded = np.pad(values, around, mode="edge")
-    return np.lib.stride_tricks.sliding_window_view(padded, 2 * around + 1)
 
 
 def lids_up(openings: np.ndarray, blink: Blink) -> np.ndarray:

@@ -20,6 +20,7 @@ from vasa_cli.geometry import (
     face_measures,
     rotation_matrix,
 )
+from vasa_cli.smoothing import windows
 
 GAZE = (EXPLICIT.index("gaze_yaw"), EXPLICIT.index("gaze_pitch"))
 # How much further irises are drawn than landmarks say. The face mesh under-reads irises: on frames
@@ -123,8 +124,7 @@ def filmed_gaze(head: np.ndarray, dynamics: np.ndarray, geometry: Geometry) -> n
     unit = [face_measures(geometry.dynamics_basis[..., k])[k] for k in GAZE]
     radius = float(np.mean(widths)) * EYEBALL_RADIUS_OVER_EYE_WIDTH / np.array(unit)
     in_the_head = np.degrees(np.arcsin(np.clip(dynamics / radius, -1, 1)))
-    padded = np.pad(head[:, :2] + in_the_head, ((STEADY // 2, STEADY // 2), (0, 0)), mode="edge")
-    return np.asarray(np.median(np.lib.stride_tricks.sliding_window_view(padded, STEADY, 0), -1))
+    return np.asarray(np.median(windows(head[:, :2] + in_the_head, STEADY // 2), -1))
 
 
 def as_condition(gaze_deg: np.ndarray, held: np.ndarray) -> np.ndarray:

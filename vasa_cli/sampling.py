@@ -33,10 +33,10 @@ from vasa_cli.threads import each_within, on_one_core
 
 STYLE = (1.0, 0.5)  # liveliness of head and mouth, in standard deviations over filmed talkers
 # Head poses up to which a sampled head is as sampled, and which it never reaches: yaw, pitch and
-# roll in degrees, x and y in crop units, logarithm of the distance. One frame in fifty is beyond
-# the first; a head that sinks by a sixth of the picture leaves the top of its hair behind.
+# roll in degrees, x and y in crop units, logarithm of the distance. One frame in six is beyond one
+# of the first, most of them aside; a head that sinks by 0.16 leaves the top of its hair behind.
 HEAD_EXACT = np.array([12.0, 8.0, 7.0, 0.08, 0.05, 0.05])
-HEAD_MOST = np.array([18.0, 12.0, 11.0, 0.12, 0.085, 0.08])
+HEAD_LIMIT = np.array([18.0, 12.0, 11.0, 0.12, 0.085, 0.08])
 
 
 def decided(dynamics: np.ndarray, models: Models) -> diffusion.Known:
@@ -125,6 +125,6 @@ def _sampled(models: Models, audio: Audio, options: RenderOptions) -> Iterator[M
     for window in each_within(autocast, drawn):
         motion = (window.cpu() * models.motion_spread).numpy()
         motion[:, N_HEAD_POSE + MOUTH_OPEN] *= opening[done : done + len(motion)]
-        head = soft_limit(motion[:, :N_HEAD_POSE], HEAD_EXACT, HEAD_MOST)
+        head = soft_limit(motion[:, :N_HEAD_POSE], HEAD_EXACT, HEAD_LIMIT)
         yield Motion(head, motion[:, N_HEAD_POSE:])
         done += len(motion)

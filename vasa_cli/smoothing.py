@@ -23,6 +23,13 @@ NOISE_READS = 0.555
 ENOUGH_FRAMES = 12  # of a shorter piece the noise cannot be told
 
 
+def windows(values: np.ndarray, around: int) -> np.ndarray:
+    """What lies around each of the values (T, ...), the ends held: (T, ..., 2 around + 1)."""
+    beyond = [(around, around), *[(0, 0)] * (values.ndim - 1)]
+    padded = np.pad(values, beyond, mode="edge")
+    return np.lib.stride_tricks.sliding_window_view(padded, 2 * around + 1, 0)
+
+
 def smooth(values: np.ndarray, *, strength: float = 1.0) -> np.ndarray:
     """The same motion without jitter.
 

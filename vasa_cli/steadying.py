@@ -16,7 +16,7 @@ from vasa_cli.gaze import GAZE
 from vasa_cli.geometry import EXPLICIT, N_HEAD_POSE
 from vasa_cli.motion import LIDS, Motion
 from vasa_cli.motion_edit import stacked, unstacked
-from vasa_cli.smoothing import HALF_WIDTHS, smooth_with
+from vasa_cli.smoothing import HALF_WIDTHS, smooth_with, windows
 
 BROWS = EXPLICIT.index("brow_height")
 # Standard deviation of what labels tremble by, of a column's spread over all clips: 0.11 of lids,
@@ -99,10 +99,7 @@ def averaged(values: np.ndarray, sigma: float) -> np.ndarray:
 def _trusted(lids: np.ndarray, fps: float) -> np.ndarray:
     """How far what is read beside lids (T,) is right, (T,) LEAST_TRUST to 1."""
     half = _half_open(fps)
-    windows = np.lib.stride_tricks.sliding_window_view(
-        np.pad(lids, half, mode="edge"), 2 * half + 1
-    )
-    depth = np.maximum(np.median(windows, -1) - lids, 0) / BLINK_DEPTH
+    depth = np.maximum(np.median(windows(lids, half), -1) - lids, 0) / BLINK_DEPTH
     trust: np.ndarray = LEAST_TRUST + (1 - LEAST_TRUST) * np.exp(-(depth**2))
     return trust
 

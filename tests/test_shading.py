@@ -84,7 +84,7 @@ def test_the_line_goes_as_lips_part(geometry: Geometry) -> None:
 
 def test_a_generator_leaves_the_edges_of_open_lips_alone(geometry: Geometry) -> None:
     shapes = [mouth_shape(face(geometry, mouth_open=by)) for by in (-1.0, 0.4, 0.8, 2.0)]
-    shares = [shading.off_open_lips(shape, 128)[0, 0, :, 64] for shape in shapes]
+    shares = [shading.off_lips_edges(shape, 128)[0][0, 0, :, 64] for shape in shapes]
     assert (shares[0] == 1).all()  # lips that meet
     for closer, wider in zip(shares[:-1], shares[1:]):
         assert wider.sum() < closer.sum()  # bit by bit
@@ -94,6 +94,36 @@ def test_a_generator_leaves_the_edges_of_open_lips_alone(geometry: Geometry) -> 
     assert (shares[-1][above | below] == 1).all() and above.any() and below.any()
     near = (line > upper - shading.LIPS_BARE) & (line < lower + shading.LIPS_BARE)
     assert (shares[-1][near] == 0).all()
+
+
+def test_a_generator_leaves_the_line_of_shut_lips_alone(geometry: Geometry) -> None:
+    """And takes no more than the light of its change there; of open lips it may take all."""
+    shut, wide = (mouth_shape(face(geometry, mouth_open=by)) for by in (-1.0, 2.0))
+    detailed = shading.off_lips_edges(shut, 128)[1][0, 0, :, 64]
+    meeting = shut.columns(128)[0, 1:3, 64].mean()
+    away = (layers.middles(128, meeting) - meeting).abs()
+    assert (detailed[away < shading.LINE_OWN] == 0).all()
+    assert (detailed[away > shading.LINE_CHANGED] == 1).all()
+    assert (shading.off_lips_edges(wide, 128)[1][0, 0, :, 64] == 1).all()
+
+
+def test_where_skin_meets_there_are_no_steps(geometry: Geometry) -> None:
+    side = 256
+    sloping = torch.linspace(-0.04, 0.04, side)
+    columns = sloping.expand(1, 4, side).contiguous()
+    below = layers.middles(side, columns)[:, None] > sloping
+    skin = (below.float() * 0.8 - 0.4).expand(1, 3, side, side).contiguous()
+    melted = skin.clone()
+    shading.melt(melted, columns)
+    rows = slice(side // 2 - 12, side // 2 + 12)
+    before, after = (x[0, 0, rows].diff(dim=1).abs().max() for x in (skin, melted))
+    assert before > 0.7 and after < 0.6 * before
+    assert torch.equal(melted[:, :, : side // 4], skin[:, :, : side // 4])
+    apart = columns.clone()
+    apart[:, 2:] += 2 * shading.LINE_GONE
+    untouched = skin.clone()
+    shading.melt(untouched, apart)
+    assert torch.equal(untouched, skin)
 
 
 @pytest.mark.parametrize("invented", [0.0, 1.0])
@@ -113,11 +143,16 @@ def test_a_slit_lets_in_less_light_than_a_smile(geometry: Geometry, invented: fl
 
 def test_light_through_a_slit_is_red_but_in_grey_photos(geometry: Geometry) -> None:
     wide, slit = (mouth_shape(face(geometry, mouth_open=by)) for by in (2.0, 0.5))
-    own = torch.zeros(1, 1, 1)
-    red, green, blue = shading.light_through(wide, slit, own, torch.ones(1, 1, 1, 1))[0, :, 0, 0]
-    assert 1.1 < red / green < 1.4 and 1 < blue / green < 1.1
-    grey = shading.light_through(wide, slit, own, torch.zeros(1, 1, 1, 1))[0, :, 0, 0]
-    assert grey[0] == grey[1] == grey[2] < 1
+    own, guessed = torch.zeros(1, 1, 1), torch.ones(1, 1, 1)
+    darkest = 1.0
+    for invented in (own, guessed):
+        hues = torch.ones(1, 1, 1, 1), torch.zeros(1, 1, 1, 1)
+        light, grey = (shading.light_through(wide, slit, invented, hue)[0, :, 0, 0] for hue in hues)
+        red, green, blue = light
+        assert 1.05 < red / green < 1.5 and 1 < blue / green < 1.1
+        assert grey[0] == grey[1] == grey[2] < 1
+        assert green < darkest  # a smile's own teeth are there; others may be a shadow
+        darkest = float(green)
 
 
 def test_teeth_through_a_slit_are_darker_than_in_the_photo(geometry: Geometry) -> None:
@@ -194,7 +229,9 @@ def test_off_lips_and_lids_a_generator_changes_light_and_no_detail(
     inner = torch.nn.functional.pad(torch.ones(side - 10, side - 10), [5] * 4)
     off = (reach < 0.02) & (within_face(points, laid.patch, side)[0, 0] == 1) & (inner == 1)
     on = (reach > 0.97) & (laid.kept[0, 0] == 1)
-    if not mouth:
+    if mouth:
+        on &= shading.off_lips_edges(shape, side)[1][0, 0] == 1  # but for where they meet
+    else:
         on &= shape.iris_disk(side, iris_radius(shape))[0, 0] < 0.01
     assert off.float().mean() > 0.1 and on.float().mean() > 0.01
     fine = torch.ones(side, side)

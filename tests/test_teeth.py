@@ -11,7 +11,16 @@ from vasa_cli.geometry import Geometry
 from vasa_cli.loading import load_geometry
 from vasa_cli.models import layers
 from vasa_cli.models.painting import Laid, mouth_shape, resized, within_face
-from vasa_cli.models.teeth import BOUNDS, OPEN, SLIT, WIDE, heights_over_edge, lay
+from vasa_cli.models.teeth import (
+    BOUNDS,
+    NARROWER,
+    OPEN,
+    SLIT,
+    WIDE,
+    gap_between,
+    heights_over_edge,
+    lay,
+)
 from vasa_cli.weights import find_weights_dir
 
 
@@ -74,6 +83,29 @@ def test_what_is_seen_through_a_slit_does_not_count_as_teeth(geometry: Geometry)
     assert share_laid(parted, white) == 1
     assert share_laid(ajar, white) == 0
     assert share_laid(ajar, dark) > 0.5  # nothing but shadow in it
+
+
+def test_a_few_teeth_between_dark_corners_do_not_stand_for_a_row(geometry: Geometry) -> None:
+    """A narrow smile shows the middle ones only; in a wide open mouth they would stand alone."""
+    ajar, wide = face(geometry, mouth_open=1.05), face(geometry, mouth_open=2.0)
+    assert OPEN < gap_of(ajar) < OPEN + NARROWER < gap_of(wide)
+    shares = []
+    for source in (ajar, wide):
+        photo, shape = lips_photo(source), mouth_shape(source)
+        opened = (shape.opening(shape.columns(256)) > 0.01).float()
+        painted_by(shape, (-0.9, -0.9, -0.9), photo, opened)
+        left, right = (float(shape.curves[1][0, k, 0]) for k in (0, -1))
+        line = layers.middles(256, opened)
+        middle = ((line - (left + right) / 2).abs() < 0.2 * (right - left)).float()
+        painted_by(shape, (0.9, 0.85, 0.8), photo, opened * middle)
+        shares.append(float(look(photo, source).mouth.teeth[0].share))
+    assert shares[0] == 1 and shares[1] < 0.5
+
+
+def test_gaps_that_are_narrower_than_a_pixel_are_fainter() -> None:
+    beside = torch.zeros(1, 1, 3)
+    fine, coarse = (float(gap_between(beside, pixel)[0, 0, 0]) for pixel in (0.004, 0.016))
+    assert fine == 1 and 0.3 < coarse < 0.7
 
 
 def test_teeth_in_the_shade_of_a_lip_count_and_a_tongue_does_not(geometry: Geometry) -> None:

@@ -10,6 +10,7 @@ import click
 
 from vasa_cli.cli.evaluate_controls import controls
 from vasa_cli.cli.evaluate_dub import dub
+from vasa_cli.cli.evaluate_gaze import gaze
 from vasa_cli.cli.evaluate_motion import motion
 from vasa_cli.cli.evaluate_watermark import watermark
 
@@ -69,6 +70,7 @@ def reenact(
 
 
 evaluate.add_command(dub)
+evaluate.add_command(gaze)
 evaluate.add_command(motion)
 evaluate.add_command(watermark)
 evaluate.add_command(controls)

@@ -23,6 +23,7 @@ ASKED = (
     (r"head_motion", "as asked, within 15 %"),
     (r"blinks 0$", "0"),
     (r"step_frames_late", "at most 2"),
+    (r"(mean|median) edited_", "at most 2"),
 )
 
 

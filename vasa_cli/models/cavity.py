@@ -17,7 +17,7 @@ from torch import Tensor
 
 from vasa_cli.models import layers
 from vasa_cli.models.layers import Shape
-from vasa_cli.models.teeth import Teeth, along_row
+from vasa_cli.models.teeth import Teeth, along_row, gap_between
 
 # Colours of the dark behind and of the tongue, of white's at that place; of the lower teeth, of the
 # upper ones'.
@@ -125,7 +125,7 @@ def lay(
     over = below[:, :1] + lower - rows[:1]  # the lip, of the row
     rises = ((over - SPECKS) / SPECKS).clamp(0, 1)
     tooth = torch.sigmoid(below / (0.7 * pixel)) * (fade * shown * rises)
-    ivory = 1 - GAP * torch.exp(-((beside / (0.75 * pixel)) ** 2))
+    ivory = 1 - GAP * gap_between(beside, pixel)
     shadow = 1 - LIP_SHADOW * (1 - (over_lip / LIP_SHADOW_HEIGHT).clamp(0, 1))
     drawn = layers.mix(cavity.dark, cavity.tongue * lit[:, None], tongue[:, None])
     drawn = layers.mix(drawn, cavity.lower * ivory[:, None], tooth[:, None]) * shadow[:, None]

@@ -25,7 +25,7 @@ EDGE = 1 / 128  # softness of an opening's edge
 MARGINS = (0.18, 0.20)  # how far beyond the outline skin is carried by its own landmarks
 # So far from the photo's own inner edge, where it is open, skin at an edge is taken: over and below
 # a mouth, above and below an eye, whose lashes are on the upper edge; and how far that reaches.
-LIP_INSETS, LID_INSETS = (0.025, 0.025), (-0.004, 0.012)
+LIP_INSETS, LID_INSETS = (0.032, 0.032), (-0.004, 0.012)
 INSET_REACH = 0.05
 PARTED = 1.5 * INSET_REACH  # opening of the photo's from which its edges are not the other side's
 CORNERS = (0.8, 1.1)  # of half an opening's width, between which its two sides become one

@@ -145,10 +145,8 @@ def own_part(photo: Tensor, shape: Shape, side: int, places: tuple[Tensor, ...] 
     row = teeth.expect(coarse, resized(opening, side), shape, nose, colour)
     behind_it = cavity.expect(shape, chin, row, colour)
     rim = layers.middles(fine, columns)[:, None] - columns[:, 2:3] + LIP_RIM  # (B, fine, fine)
-    known = torch.maximum(
-        torch.sigmoid(rim / -layers.EDGE)[:, None], toothlike(picture, row.colour)
-    )
-    inside[:, 3:] *= row.own[..., None] * known
+    above = torch.sigmoid(rim / -layers.EDGE)[:, None]
+    inside[:, 3:] *= row.own[..., None] * torch.maximum(above, toothlike(picture, row.colour))
     return Own(shape, view, inside, behind, colour, (row,), (behind_it,))
 
 
@@ -242,6 +240,7 @@ def lay_skin(
     places.addcmul_(own.shape.patch.affine[:, :, 1, None, None], inset)
     grid = places.permute(0, 2, 3, 1)
     skin = F.grid_sample(photo, grid, align_corners=False, padding_mode="border")
+    shading.melt(skin, columns)
     return skin, (8 * reach).clamp_(0, 1).mul_(soft_window(side).to(reach.device))
 
 
@@ -329,9 +328,9 @@ def lay_mouth(photo: Tensor, own: Own, source: Tensor, points: Tensor, field: Mo
         (line - chin[:, 1:])[:, None, :, None].expand(-1, 1, -1, half),
     ]
     given = (seen, outlines, known, *maps)
-    kept = resized(kept, MOUTH_SIDE) * on_face
-    kept = kept * shading.off_open_lips(shape, MOUTH_SIDE)
-    calm = 1 - shape.reach(MOUTH_SIDE)
+    bare, detailed = shading.off_lips_edges(shape, MOUTH_SIDE)
+    kept = resized(kept, MOUTH_SIDE) * on_face * bare
+    calm = 1 - shape.reach(MOUTH_SIDE) * detailed
     return Laid(shape.patch, moved, both[:, :4], given, own.colour, kept, calm)
 
 

@@ -29,9 +29,13 @@ EDGE_RANGE = (0.42, 0.70)
 BELOW_REST = 0.055  # by which incisors hang below an upper lip at rest
 BELOW_SHOWN = 0.012  # by which they go on below what a smiling photo shows of them
 # Openings from which a photo begins to show its own teeth, and from which no others are laid. What
-# is seen through a slit is a shadow or a strip of white that says nothing of where teeth end.
+# is seen through a slit is a shadow or a strip of white that says nothing of where teeth end; a few
+# teeth that a narrow smile shows between dark corners would be all that a wide open mouth has.
 SLIT, OPEN = 0.07, 0.08
+NARROWER = 0.03  # by which a smile must be more open of which teeth are seen in its middle only
+IN_MIDDLE, ALL_ALONG = 0.50, 0.60  # shares of the lips' inner width over which they are seen then
 WIDE = 0.18  # opening from which it is the photo's own without being bright
+STRAY = 0.03  # of what looks like teeth, on either side, that may be something else
 WHITE_SHARE = 0.2  # of what is open, to look like teeth
 # Brightness of teeth in the shade of a lip, of the skin's, and how white they are, whiter than the
 # skin too: the darker of green and blue over red. Tongues have 0.60.
@@ -47,6 +51,7 @@ LEAST_CAST = 0.5  # of skin's colour over its brightness: paint may be yellower 
 BRIGHTNESS, BRIGHTEST = (0.30, 1.25), 1.0
 OPACITY = 0.94  # the rest is the generator's shading
 GAP = 0.2  # darkness between two teeth
+GAP_WIDTH = 0.008  # of it, below which in pixels it is fainter: in small heads it would be a grid
 GAP_HEIGHT = 0.18  # from the edge up to where gaps are gone
 LIP_SHADOW, LIP_SHADOW_HEIGHT = 0.20, 0.06
 # Of the row on what is behind it, below its edge: lower teeth that nearly meet it would be one
@@ -91,15 +96,28 @@ def expect(picture: Tensor, opening: Tensor, shape: Shape, nose: Tensor, hue: Te
     seen = shown.sum((1, 2, 3)) / opening.sum((1, 2, 3)).clamp_min(1) / WHITE_SHARE
     seen = seen.clamp_max(1)
     surely = torch.maximum(seen, (gap - OPEN) / (WIDE - OPEN)).clamp(0, 1)
-    own = ((gap - SLIT) / (OPEN - SLIT)).clamp(0, 1) * surely
-    shown = shown * own[:, None, None, None]
-    colour = layers.masked_colour(bright, shown, colour)
+    short = (ALL_ALONG - seen_along(shown, shape)) / (ALL_ALONG - IN_MIDDLE)
+    enough = gap - NARROWER * short.clamp(0, 1)
+    own = ((enough - SLIT) / (OPEN - SLIT)).clamp(0, 1) * surely
+    colour = layers.masked_colour(bright, shown * own[:, None, None, None], colour)
     ends = (lower + BELOW_SHOWN).clamp_max(EDGE_BELOW_NOSE)
     edge = layers.mix(upper + BELOW_REST, ends, own).clamp(*EDGE_RANGE)
     # teeth that an open mouth does not show end at the lip, or the photo would show them
     edge = layers.mix(edge, upper.clamp_max(EDGE_RANGE[1]), own * (1 - seen))
     share = 1 - own * seen
     return Teeth(colour, lit, *(x[:, None, None] for x in (edge, share, own)))
+
+
+def seen_along(shown: Tensor, shape: Shape) -> Tensor:
+    """Of the lips' inner width, how much of it teeth take that are seen: (B,).
+
+    Args: shown (B, 1, l, l), where they are.
+    """
+    columns = shown.sum((1, 2))  # (B, l)
+    mass = columns.cumsum(1) / columns.sum(1, keepdim=True).clamp_min(1e-6)
+    n_within = ((mass > STRAY) & (mass < 1 - STRAY)).sum(1)
+    left, right = (shape.curves[1][:, k, 0] for k in (0, -1))
+    return n_within * (2 / shown.shape[-1]) / (right - left).clamp_min(1e-3)
 
 
 def looks_like_teeth(bright: Tensor, skin: Tensor, hue: Tensor) -> Tensor:
@@ -134,6 +152,14 @@ def along_row(across: Tensor, bounds: tuple[float, ...]) -> tuple[Tensor, Tensor
     return k, aside, half * (1 - aside)
 
 
+def gap_between(beside: Tensor, pixel: float) -> Tensor:
+    """1 in the gaps between teeth, 0 off them, less where they are narrower than a pixel.
+
+    Args: beside, how far from the nearest gap; pixel: a pixel's size.
+    """
+    return torch.exp(-((beside / (0.75 * pixel)) ** 2)) * min(1.0, GAP_WIDTH / pixel)
+
+
 def heights_over_edge(across: Tensor, edge: Tensor, down: Tensor) -> tuple[Tensor, Tensor]:
     """How far above the row's edge pixels lie, and how far from a gap: (B, h, w), (B, 1, w).
 
@@ -164,7 +190,7 @@ def lay(
     """
     above, beside = heights_over_edge(across, teeth.edge, down)
     tooth = torch.sigmoid(above / (0.7 * pixel))  # (B, h, w)
-    gap = torch.exp(-((beside / (0.75 * pixel)) ** 2))  # (B, 1, w)
+    gap = gap_between(beside, pixel)  # (B, 1, w)
     gap = gap * ((GAP_HEIGHT - above) / GAP_HEIGHT).clamp(0, 1)
     upper = columns[:, 1, None]  # (B, 1, w)
     below_lip = (rows[:, None] - upper).clamp_min(0)

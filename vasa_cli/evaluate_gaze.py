@@ -17,6 +17,8 @@ import numpy as np
 from vasa_cli.config import RenderOptions
 from vasa_cli.edit import Edits, edit
 from vasa_cli.errors import InputError
+from vasa_cli.gaze import angles_of, gaze_vector
+from vasa_cli.geometry import rotation_matrix
 from vasa_cli.pipeline import Renderer
 from vasa_cli.shown import Instrument, Series
 
@@ -93,8 +95,14 @@ def measure(
 
 
 def gaze_of(series: Series) -> np.ndarray:
-    """Where eyes look in the camera's frame, yaw and pitch (T, 2) in degrees."""
-    return np.stack([series[turn] + series[f"gaze_{turn}"] for turn in ("yaw", "pitch")], 1)
+    """Where eyes look in the camera's frame, yaw and pitch (T, 2) in degrees.
+
+    The eyes turn in a head that is turned itself: one that is tilted to a shoulder looks aside with
+    eyes that look up.
+    """
+    head = np.stack([series[name] for name in ("yaw", "pitch", "roll")], 1)
+    eyes = np.stack([series[name] for name in ("gaze_yaw", "gaze_pitch")], 1)
+    return angles_of(np.einsum("tij,tj->ti", rotation_matrix(head), gaze_vector(eyes)))
 
 
 def restless(gaze: np.ndarray) -> np.ndarray:

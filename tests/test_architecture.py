@@ -28,6 +28,7 @@ LAYERS = {
     "evaluate_controls": 4,
     "evaluate_motion": 4,
     "evaluate_dub": 4,
+    "evaluate_gaze": 4,
     "evaluate_watermark": 4,
     "compare": 4,
     "models": 2,

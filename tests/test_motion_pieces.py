@@ -40,7 +40,8 @@ def test_what_is_not_wanted_is_left_out() -> None:
     assert np.array_equal(stacked(found), stacked(moving())[:60])
 
 
-def mean_of_seven(motion: Motion) -> Motion:
+def mean_of_seven(motion: Motion, first: int = 0) -> Motion:
+    assert np.array_equal(stacked(motion), stacked(moving())[first : first + len(motion)])
     padded = np.pad(stacked(motion), ((3, 3), (0, 0)), mode="edge")
     return unstacked(np.lib.stride_tricks.sliding_window_view(padded, 7, 0).mean(-1), motion.fps)
 

@@ -35,23 +35,25 @@ def regrouped(pieces: Iterable[Motion], n_frames: int) -> Iterator[Motion]:
 
 
 def filtered(
-    pieces: Iterable[Motion], change: Callable[[Motion], Motion], reach: int
+    pieces: Iterable[Motion], change: Callable[[Motion, int], Motion], reach: int
 ) -> Iterator[Motion]:
     """Pieces of what a change makes of the whole, as soon as they are settled.
 
-    Args: change, in which no more than `reach` frames on either side bear on one.
+    Args: change, of some frames and the number of their first, in which no more than `reach` frames
+        on either side bear on one.
     """
     held, before = np.empty((0, 0)), 0  # frames and how many of them were given already
+    first = 0  # number of the first that is held
     piece = None
     for piece in pieces:
         held = np.concatenate([held, stacked(piece)]) if len(held) else stacked(piece)
         settled = len(held) - reach
         if settled > before:
-            yield part(change(unstacked(held, piece.fps)), slice(before, settled))
+            yield part(change(unstacked(held, piece.fps), first), slice(before, settled))
             kept = max(settled - reach, 0)
-            held, before = held[kept:], settled - kept
+            held, before, first = held[kept:], settled - kept, first + kept
     if piece is not None and before < len(held):
-        yield part(change(unstacked(held, piece.fps)), slice(before, None))
+        yield part(change(unstacked(held, piece.fps), first), slice(before, None))
 
 
 def resampled(pieces: Iterable[Motion], fps: Fraction, n_frames: int) -> Iterator[Motion]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Callable, Iterator
 
 import numpy as np
 import torch
 
-from vasa_cli import blinks, diffusion, steadying
+from vasa_cli import blinks, diffusion, steadying, stress
 from vasa_cli.articulation import articulate
 from vasa_cli.audio import Audio
 from vasa_cli.config import MOTION_FPS, RenderOptions
@@ -28,7 +29,7 @@ from vasa_cli.motion import (
 )
 from vasa_cli.motion_pieces import filtered, whole
 from vasa_cli.steadying import steadied
-from vasa_cli.speech import frame_count as feature_count
+from vasa_cli.speech import SpeechFeatures, frame_count as feature_count
 from vasa_cli.threads import each_within, on_one_core
 
 STYLE = (1.0, 0.5)  # liveliness of head and mouth, in standard deviations over filmed talkers
@@ -78,32 +79,39 @@ def sample_pieces(models: Models, audio: Audio, options: RenderOptions) -> Itera
     little to share, and takes as long on two.
     """
     spread, sampled = models.motion_spread.numpy(), ~articulated(models.ear.trust)
+    with on_one_core(), torch.inference_mode():
+        heard = models.ear.read(audio)
+        lips = decided(models.ear.articulate(audio, heard), models)
+    del audio  # 115 MB an hour
+    scales = stress.scales(_a_frame(heard.energy), MOTION_FPS)
 
-    def finished(motion: Motion) -> Motion:
+    def finished(motion: Motion, first: int) -> Motion:
+        fps = float(motion.fps)
         motion = steadied(motion, spread, sampled)
+        head = stress.stressed(motion.head_pose, scales[first : first + len(motion)], fps)
+        head = soft_limit(head, HEAD_EXACT, HEAD_LIMIT)
         at_rest = np.zeros(N_DYNAMICS)
         lids = lid_openings(motion.dynamics, at_rest, models.geometry)
-        lids = blinks.whole_blinks(lids, fps=float(motion.fps))
+        lids = blinks.whole_blinks(lids, fps=fps)
         motion.dynamics[:, LIDS] = lids_of(lids, at_rest, models.geometry)
-        return motion
+        return replace(motion, head_pose=head)
 
-    return filtered(
-        each_within(on_one_core, _sampled(models, audio, options)),
+    bearing = max(stress.reach(MOTION_FPS), blinks.reach(MOTION_FPS))
+    yield from filtered(
+        each_within(on_one_core, _sampled(models, heard, lips, options)),
         finished,
-        steadying.reach(MOTION_FPS) + blinks.reach(MOTION_FPS),
+        steadying.reach(MOTION_FPS) + bearing,
     )
 
 
 @torch.inference_mode()
-def _sampled(models: Models, audio: Audio, options: RenderOptions) -> Iterator[Motion]:
-    heard = models.ear.read(audio)
-    lips = decided(models.ear.articulate(audio, heard), models)
-    del audio  # 115 MB an hour
+def _sampled(
+    models: Models, heard: SpeechFeatures, lips: diffusion.Known, options: RenderOptions
+) -> Iterator[Motion]:
     speech = torch.from_numpy(heard.stacked()).to(models.device)
-    n_frames = -(-len(speech) // 2)
+    silence = _a_frame(heard.phones[:, SILENCE])
+    n_frames = len(silence)
     gaze = asked_gaze(options, n_frames, MOTION_FPS)
-    silence = np.append(heard.phones[:, SILENCE], heard.phones[-1:, SILENCE])
-    silence = silence[: 2 * n_frames].reshape(n_frames, 2).mean(1)
     opening = rest_in_silence(silence) * articulate(heard.phones, n_frames)
     drawn = diffusion.sample_windows(
         models.denoiser,
@@ -125,6 +133,12 @@ def _sampled(models: Models, audio: Audio, options: RenderOptions) -> Iterator[M
     for window in each_within(autocast, drawn):
         motion = (window.cpu() * models.motion_spread).numpy()
         motion[:, N_HEAD_POSE + MOUTH_OPEN] *= opening[done : done + len(motion)]
-        head = soft_limit(motion[:, :N_HEAD_POSE], HEAD_EXACT, HEAD_LIMIT)
-        yield Motion(head, motion[:, N_HEAD_POSE:])
+        yield Motion(motion[:, :N_HEAD_POSE], motion[:, N_HEAD_POSE:])
         done += len(motion)
+
+
+def _a_frame(heard: np.ndarray) -> np.ndarray:
+    """What is heard twice a frame, (2 T,) or one less, as means of frames (T,)."""
+    n_frames = -(-len(heard) // 2)
+    whole_frames = np.append(heard, heard[-1:])[: 2 * n_frames]
+    return np.asarray(whole_frames.reshape(n_frames, 2).mean(1))

@@ -17,10 +17,12 @@ from vasa_cli.audio import Audio, load_audio
 from vasa_cli.config import RenderOptions
 from vasa_cli.diffusion import WINDOW
 from vasa_cli.controls import lid_openings
+from vasa_cli.gaze import GAZE
 from vasa_cli.geometry import N_DYNAMICS, N_HEAD_POSE
-from vasa_cli.motion import MOUTH_OPEN, Motion, articulated, liberty
-from vasa_cli.motion_figures import blinks, drift, read_face, turn_per_frame
+from vasa_cli.motion import LIDS, MOUTH_OPEN, Motion, articulated, liberty
+from vasa_cli.motion_figures import blinks, drift, head_speed, read_face, turn_per_frame
 from vasa_cli.pipeline import Renderer
+from vasa_cli.steadying import BROWS
 
 QUICK = RenderOptions(num_steps=2, guidance_audio=0.0)
 
@@ -192,3 +194,38 @@ def test_ten_minutes_neither_drift_nor_fill_the_memory(renderer: Renderer, speec
     )  # the motion itself is 3 MB
     found = drift(motion.head_pose)
     assert found["trend"] < 1.0 and found["spread"] < 1.5
+
+
+def test_what_the_sound_decides_is_no_livelier_than_it_says(renderer: Renderer) -> None:
+    trust = renderer.models.ear.trust
+    scale, decided = sampling.livelier(trust), articulated(trust)[N_HEAD_POSE:]
+    assert (scale[decided] == 1).all() and decided.any()
+    assert (scale[[*GAZE, *LIDS]] == 1).all()
+    assert scale[BROWS] > 1 and (scale >= 1).all()
+
+
+def test_faces_are_livelier_than_what_is_sampled(
+    renderer: Renderer, speech: Audio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scale = sampling.livelier(renderer.models.ear.trust)
+    lively = sampling.sample_motion(renderer.models, speech, QUICK)
+    monkeypatch.setattr(sampling, "livelier", lambda trust: np.ones(N_DYNAMICS))
+    plain = sampling.sample_motion(renderer.models, speech, QUICK)
+    others = np.setdiff1d(np.arange(N_DYNAMICS), LIDS)  # blinks are carried on
+    assert np.allclose(lively.dynamics[:, others], (plain.dynamics * scale)[:, others])
+
+
+def test_heads_move_more_where_the_voice_is_loud(
+    renderer: Renderer, speech: Audio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = renderer.models.ear.read(speech).energy
+    loudness = heard[: len(heard) // 2 * 2].reshape(-1, 2).mean(1)
+    made = sampling.sample_motion(renderer.models, speech, QUICK)
+    monkeypatch.setattr(sampling.stress, "stressed", lambda head, scale, fps: head)
+    plain = sampling.sample_motion(renderer.models, speech, QUICK)
+    gain = head_speed(made.head_pose[:, :3]) / head_speed(plain.head_pose[:, :3])
+    n = min(len(gain), len(loudness))
+    gain, loudness = gain[:n], loudness[:n]
+    loud, quiet = (np.median(gain[which]) for which in (loudness > 0.6, loudness < 0))
+    assert loud > 1.25 and quiet < 0.85 * loud
+    assert np.array_equal(made.dynamics, plain.dynamics)

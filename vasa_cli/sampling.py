@@ -14,7 +14,7 @@ from vasa_cli.articulation import articulate
 from vasa_cli.audio import Audio
 from vasa_cli.config import MOTION_FPS, RenderOptions
 from vasa_cli.controls import asked_gaze, lid_openings, lids_of
-from vasa_cli.gaze import soft_limit
+from vasa_cli.gaze import GAZE, soft_limit
 from vasa_cli.geometry import N_DYNAMICS, N_HEAD_POSE
 from vasa_cli.loading import Models, fast_bf16
 from vasa_cli.models.audio_encoder import SILENCE
@@ -28,7 +28,7 @@ from vasa_cli.motion import (
     settling,
 )
 from vasa_cli.motion_pieces import filtered, whole
-from vasa_cli.steadying import steadied
+from vasa_cli.steadying import BROWS, steadied
 from vasa_cli.speech import SpeechFeatures, frame_count as feature_count
 from vasa_cli.threads import each_within, on_one_core
 
@@ -38,6 +38,10 @@ STYLE = (1.0, 0.5)  # liveliness of head and mouth, in standard deviations over 
 # of the first, most of them aside; a head that sinks by 0.16 leaves the top of its hair behind.
 HEAD_EXACT = np.array([12.0, 8.0, 7.0, 0.08, 0.05, 0.05])
 HEAD_LIMIT = np.array([18.0, 12.0, 11.0, 0.12, 0.085, 0.08])
+# How much further brows, and whatever else of the face is sampled, go than they are sampled, which
+# is nearly the mean of what speech leaves open: within a clip they spread by half as much as filmed
+# ones (219 clips), and with this by three quarters and more, brows by 0.84.
+BROWS_LIVELIER, FACE_LIVELIER = 1.8, 1.5
 
 
 def decided(dynamics: np.ndarray, models: Models) -> diffusion.Known:
@@ -51,6 +55,17 @@ def decided(dynamics: np.ndarray, models: Models) -> diffusion.Known:
     columns = torch.from_numpy(articulated(models.ear.trust))
     units = torch.from_numpy(motion) / models.motion_spread
     return diffusion.Known(units.to(models.device), columns.to(models.device))
+
+
+def livelier(trust: np.ndarray) -> np.ndarray:
+    """How much further each of the dynamics goes than it is sampled, (N_DYNAMICS,).
+
+    Args: trust, of the articulator, by which what it tells stays as it is.
+    """
+    scale = np.where(articulated(trust)[N_HEAD_POSE:], 1.0, FACE_LIVELIER)
+    scale[BROWS] = BROWS_LIVELIER
+    scale[[*GAZE, *LIDS]] = 1.0
+    return scale
 
 
 def sample_motion(
@@ -78,18 +93,19 @@ def sample_pieces(models: Models, audio: Audio, options: RenderOptions) -> Itera
     The sound is heard when the first is asked for. On one core of a CPU: a second of frames is too
     little to share, and takes as long on two.
     """
-    spread, sampled = models.motion_spread.numpy(), ~articulated(models.ear.trust)
+    trust, spread = models.ear.trust, models.motion_spread.numpy()
     with on_one_core(), torch.inference_mode():
         heard = models.ear.read(audio)
         lips = decided(models.ear.articulate(audio, heard), models)
     del audio  # 115 MB an hour
-    scales = stress.scales(_a_frame(heard.energy), MOTION_FPS)
+    scales, scale_of_face = stress.scales(_a_frame(heard.energy), MOTION_FPS), livelier(trust)
 
     def finished(motion: Motion, first: int) -> Motion:
         fps = float(motion.fps)
-        motion = steadied(motion, spread, sampled)
+        motion = steadied(motion, spread, ~articulated(trust))
         head = stress.stressed(motion.head_pose, scales[first : first + len(motion)], fps)
         head = soft_limit(head, HEAD_EXACT, HEAD_LIMIT)
+        motion.dynamics[:] *= scale_of_face
         at_rest = np.zeros(N_DYNAMICS)
         lids = lid_openings(motion.dynamics, at_rest, models.geometry)
         lids = blinks.whole_blinks(lids, fps=fps)

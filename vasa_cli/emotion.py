@@ -21,11 +21,11 @@ BROW_HEIGHT = EXPLICIT.index("brow_height")
 # and lids that stay hold the motion field back. Raised brows are drawn nearly as far as asked.
 BROWS_DRAWN = 2.0
 # The same of lips' corners: a smile asks for 11, and frames show 7.
-CORNERS_DRAWN = {"happy": 1.5, "sad": 1.85}
+CORNERS_DRAWN = {"happy": 1.5, "sad": 1.6}
 # Share of the learned direction that full strength takes, so that a judge of identity knows the
 # person: all of it costs 0.05 to 0.09 of the likeness to the photo (10 portraits, MobileFaceNet),
 # so much about 0.05. Between people's own neutral and smiling photos it is 0.15.
-FULL = {"sad": 0.60, "angry": 0.61, "surprised": 0.61, "fearful": 0.66, "disgusted": 0.80}
+FULL = {"sad": 0.69, "angry": 0.61, "surprised": 0.61, "fearful": 0.66, "disgusted": 0.80}
 # What no emotion takes from the photo: where it looks, its lids, and lips that meet.
 KEPT = (*GAZE_COLUMNS, *LIDS, MOUTH_OPEN)
 

@@ -34,8 +34,8 @@ from vasa_cli.threads import each_within, on_one_core
 
 STYLE = (1.0, 0.5)  # liveliness of head and mouth, in standard deviations over filmed talkers
 # Head poses up to which a sampled head is as sampled, and which it never reaches: yaw, pitch and
-# roll in degrees, x and y in crop units, logarithm of the distance. One frame in six is beyond one
-# of the first, most of them aside; a head that sinks by 0.16 leaves the top of its hair behind.
+# roll in degrees, x and y in crop units, logarithm of the distance. One frame in four is beyond
+# one of the first, most of them aside; a head that sinks by 0.16 leaves the top of its hair behind.
 HEAD_EXACT = np.array([12.0, 8.0, 7.0, 0.08, 0.05, 0.05])
 HEAD_LIMIT = np.array([18.0, 12.0, 11.0, 0.12, 0.085, 0.08])
 # How much further brows, and whatever else of the face is sampled, go than they are sampled, which

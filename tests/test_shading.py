@@ -113,17 +113,19 @@ def test_where_skin_meets_there_are_no_steps(geometry: Geometry) -> None:
     columns = sloping.expand(1, 4, side).contiguous()
     below = layers.middles(side, columns)[:, None] > sloping
     skin = (below.float() * 0.8 - 0.4).expand(1, 3, side, side).contiguous()
+    smile, shut = (mouth_shape(face(geometry, mouth_open=by)) for by in (2.0, -1.0))
     melted = skin.clone()
-    shading.melt(melted, columns)
+    shading.melt(melted, smile, columns)
     rows = slice(side // 2 - 12, side // 2 + 12)
     before, after = (x[0, 0, rows].diff(dim=1).abs().max() for x in (skin, melted))
     assert before > 0.7 and after < 0.6 * before
     assert torch.equal(melted[:, :, : side // 4], skin[:, :, : side // 4])
     apart = columns.clone()
     apart[:, 2:] += 2 * shading.LINE_GONE
-    untouched = skin.clone()
-    shading.melt(untouched, apart)
-    assert torch.equal(untouched, skin)
+    for source, now in ((smile, apart), (shut, columns)):  # lips apart, or the photo's own line
+        untouched = skin.clone()
+        shading.melt(untouched, source, now)
+        assert torch.equal(untouched, skin)
 
 
 @pytest.mark.parametrize("invented", [0.0, 1.0])

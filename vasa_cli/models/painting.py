@@ -240,7 +240,7 @@ def lay_skin(
     places.addcmul_(own.shape.patch.affine[:, :, 1, None, None], inset)
     grid = places.permute(0, 2, 3, 1)
     skin = F.grid_sample(photo, grid, align_corners=False, padding_mode="border")
-    shading.melt(skin, columns)
+    shading.melt(skin, own.shape, columns)
     return skin, (8 * reach).clamp_(0, 1).mul_(soft_window(side).to(reach.device))
 
 

@@ -66,14 +66,14 @@ def shade_line(skin: Tensor, source: Shape, shape: Shape, columns: Tensor) -> No
     here.sub_((here + 1) * dark[:, None])
 
 
-def melt(skin: Tensor, columns: Tensor) -> None:
-    """Mix upper and lower skin (B, 3, l, l) where they meet, in place.
+def melt(skin: Tensor, source: Shape, columns: Tensor) -> None:
+    """Mix upper and lower skin (B, 3, l, l) where they meet that the photo shows apart, in place.
 
     They part between two pixels, in steps where lips or lids slope.
 
-    Args: columns (B, 4, l), heights of the curves.
+    Args: the photo's shapes; columns (B, 4, l), heights of the frames' curves.
     """
-    side = columns.shape[-1]
+    parted, side = (source.gap / layers.PARTED).clamp_max(1)[:, None, None], columns.shape[-1]
     upper, lower = columns[:, 1], columns[:, 2]  # (B, l)
     rows = slice(1, side - 1)
     if skin.device.type == "cpu":  # a GPU would have to be waited for
@@ -81,7 +81,7 @@ def melt(skin: Tensor, columns: Tensor) -> None:
         ends = float(upper.amin()) - reach, float(lower.amax()) + reach
         rows = slice(*(min(max(round((end + 1) / 2 * side), 1), side - 1) for end in ends))
     below = layers.middles(side, columns)[rows, None] - ((upper + lower) / 2)[:, None]
-    met = (1 - (lower - upper) / LINE_GONE).clamp(0, 1)[:, None]
+    met = (1 - (lower - upper) / LINE_GONE).clamp(0, 1)[:, None] * parted
     share = torch.exp(-((below * (side / 2 / MELTED)) ** 2)) * met  # (B, h, l)
     above, beneath = (skin[:, :, rows.start + by : rows.stop + by] for by in (-1, 1))
     skin[:, :, rows].lerp_((above + beneath) / 2, share[:, None] / 2)

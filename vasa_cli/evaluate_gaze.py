@@ -15,6 +15,7 @@ from typing import Callable, Sequence
 import numpy as np
 
 from vasa_cli.config import RenderOptions
+from vasa_cli.control_values import GAZES
 from vasa_cli.edit import Edits, edit
 from vasa_cli.errors import InputError
 from vasa_cli.gaze import angles_of, gaze_vector
@@ -22,7 +23,6 @@ from vasa_cli.geometry import rotation_matrix
 from vasa_cli.pipeline import Renderer
 from vasa_cli.shown import Instrument, Series
 
-CAMERA = (0.0, 0.0)
 FILMED_CRF = 12  # of the film that is measured, so that it is not the encoder that is
 OPEN_SHARE = 0.6  # of their median opening, from which eyes count as open
 MOST_TURNED_DEG = 25.0  # a head further aside, or from its median up or down, is not counted
@@ -80,7 +80,7 @@ def measure(
     options = RenderOptions(crf=FILMED_CRF, preview_s=seconds, provenance="off")
     with tempfile.TemporaryDirectory(prefix="vasa-") as folder:
         edited = Path(folder) / "edited.mp4"
-        edit(renderer, film, edited, options=options, edits=Edits(gaze=CAMERA))
+        edit(renderer, film, edited, options=options, edits=Edits(gaze=GAZES["camera"]))
         series = instrument(film), instrument(edited)
     n_frames = min(len(of["yaw"]) for of in series)
     before, after = ({name: values[:n_frames] for name, values in of.items()} for of in series)

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from vasa_cli.smoothing import windows
+
 SLOW_S = 0.6  # on either side of a frame, over whose mean a movement is quick
 LOUD_S = 0.12  # on either side of a frame, over which its loudness is a mean
 LEAD_S = 0.2  # by which heads move before the voice, where the two go together best
@@ -31,23 +33,15 @@ def scales(loudness: np.ndarray, fps: float) -> np.ndarray:
     Args: loudness at the motion's rate, 0 to about 1 in speech, below in silence, as
         `SpeechFeatures.energy` has it.
     """
-    heard = _mean_around(loudness[:, None].astype(np.float64), round(LOUD_S * fps))[:, 0]
+    heard = windows(loudness.astype(np.float64), round(LOUD_S * fps)).mean(-1)
     lead = np.minimum(np.arange(len(heard)) + round(LEAD_S * fps), len(heard) - 1)
-    return np.clip(SCALE + LOUDER * heard[lead], QUIET, MOST)
+    return np.asarray(np.clip(SCALE + LOUDER * heard[lead], QUIET, MOST))
 
 
 def stressed(head_pose: np.ndarray, scale: np.ndarray, fps: float) -> np.ndarray:
     """Head poses (T, 6) whose quick movements are scaled by (T,)."""
     made = head_pose.copy()
     moved = head_pose[:, :N_MOVED]
-    quick = moved - _mean_around(moved, reach(fps))
+    quick = moved - windows(moved, reach(fps)).mean(-1)
     made[:, :N_MOVED] += quick * (scale[:, None] - 1)
     return made
-
-
-def _mean_around(values: np.ndarray, around: int) -> np.ndarray:
-    """Means (T, D) over so many frames on either side; the ends are held."""
-    padded = np.pad(values, ((around + 1, around), (0, 0)), mode="edge")
-    total = np.cumsum(padded, 0)
-    n = 2 * around + 1
-    return np.asarray((total[n:] - total[:-n]) / n)

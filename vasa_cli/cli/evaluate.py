@@ -12,6 +12,15 @@ from vasa_cli.cli.evaluate_controls import controls
 from vasa_cli.cli.evaluate_dub import dub
 from vasa_cli.cli.evaluate_gaze import gaze
 from vasa_cli.cli.evaluate_motion import motion
+from vasa_cli.cli.evaluate_options import (
+    AS_JSON,
+    LIMIT,
+    LIST,
+    QUIET,
+    WEIGHTS_DIR,
+    listed,
+    teller,
+)
 from vasa_cli.cli.evaluate_watermark import watermark
 
 
@@ -27,16 +36,16 @@ def evaluate() -> None:
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Folder of face clips.",
 )
-@click.option("--limit", type=click.IntRange(min=1), help="At most so many clips, spread evenly.")
+@LIMIT
 @click.option(
     "--judge",
     type=click.Path(path_type=Path),
     help="MobileFaceNet checkpoint, for perceptual distance and identity.",
 )
-@click.option("--list", "names", type=click.File(), help="Only the clips named in this file.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.option("--quiet", "-q", is_flag=True, help="No progress.")
-@click.option("--weights-dir", type=click.Path(path_type=Path), help="Folder of the weights.")
+@LIST
+@AS_JSON
+@QUIET
+@WEIGHTS_DIR
 def reenact(
     data: Path,
     limit: int | None,
@@ -56,15 +65,14 @@ def reenact(
     from vasa_cli.loading import load_models
     from vasa_cli.training.features import load_features
 
-    wanted = None if names is None else {line.strip() for line in names}
-    clips = measuring.find_clips(data, limit=limit, names=wanted)
+    clips = measuring.find_clips(data, limit=limit, names=listed(names))
     models = load_models(weights_dir, torch.device("cpu"))
     figures = measuring.evaluate(
         clips,
         models.reader,
         models.decoder,
         judge=load_features(judge) if judge else None,
-        tell=(lambda line: None) if quiet or as_json else (lambda line: click.echo(line, err=True)),
+        tell=teller(quiet=quiet or as_json),
     )
     click.echo(json.dumps(figures) if as_json else table(figures))
 

@@ -9,6 +9,14 @@ from typing import Any, Sequence
 
 import click
 
+from vasa_cli.cli.evaluate_options import (
+    AS_JSON,
+    INSTRUMENT,
+    LIMIT,
+    QUIET,
+    WEIGHTS_DIR,
+    teller,
+)
 from vasa_cli.cli.render import FiniteFloat
 from vasa_cli.config import SIZE_RANGE, RenderOptions
 
@@ -23,7 +31,6 @@ ASKED = (
     (r"head_motion", "as asked, within 15 %"),
     (r"blinks 0$", "0"),
     (r"step_frames_late", "at most 2"),
-    (r"(mean|median) edited_", "at most 2"),
 )
 
 
@@ -32,7 +39,7 @@ ASKED = (
 )
 @click.argument("portraits", nargs=-1, required=True, type=PATH)
 @click.option("--speech", required=True, type=PATH, help="Sound with speech.")
-@click.option("--limit", type=click.IntRange(min=1), help="At most so many of each folder.")
+@LIMIT
 @click.option(
     "--validation",
     is_flag=True,
@@ -48,16 +55,11 @@ ASKED = (
     help="Of the speech that is shown where time matters.",
 )
 @click.option("--size", type=click.IntRange(*SIZE_RANGE), default=384, show_default=True)
-@click.option(
-    "--instrument",
-    metavar="COMMAND",
-    help="Program that measures instead of vasa's own encoder, called as COMMAND VIDEO --series"
-    " FILE.npz.",
-)
+@INSTRUMENT
 @click.option("--judge", type=PATH, help="MobileFaceNet checkpoint, for identity.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.option("--quiet", "-q", is_flag=True, help="No progress.")
-@click.option("--weights-dir", type=click.Path(path_type=Path), help="Folder of the weights.")
+@AS_JSON
+@QUIET
+@WEIGHTS_DIR
 def controls(
     portraits: tuple[Path, ...],
     speech: Path,
@@ -90,7 +92,7 @@ def controls(
         Stage(renderer, speech, RenderOptions(size=size, preview_s=preview_s, crf=12)),
         own if instrument is None else shown.outside_instrument(instrument),
         judge=load_features(judge) if judge else None,
-        tell=(lambda line: None) if quiet or as_json else (lambda line: click.echo(line, err=True)),
+        tell=teller(quiet=quiet or as_json),
     )
     figures = {"instrument": instrument or "vasa's own encoder"} | figures
     click.echo(json.dumps(figures) if as_json else "\n".join(lines(figures)))
@@ -124,15 +126,17 @@ def find_portraits(
     return found
 
 
-def lines(figures: dict[str, Any], path: str = "") -> list[str]:
-    """Nested figures as lines of text, one a figure."""
+def lines(
+    figures: dict[str, Any], path: str = "", *, asked: Sequence[tuple[str, str]] = ASKED
+) -> list[str]:
+    """Nested figures as lines of text, one a figure, beside what is asked of it."""
     made = []
     for key, value in figures.items():
         name = f"{path} {key}".strip()
         if isinstance(value, dict):
-            made += lines(value, name)
+            made += lines(value, name, asked=asked)
         else:
             shown = f"{value:g}" if isinstance(value, (int, float)) else str(value)
-            asked = next((text for start, text in ASKED if re.match(start, name)), "")
-            made.append(f"{name:44} {shown:12}{asked}".rstrip())
+            wish = next((text for start, text in asked if re.match(start, name)), "")
+            made.append(f"{name:44} {shown:12}{wish}".rstrip())
     return made

@@ -9,6 +9,14 @@ from typing import Any, TextIO
 import click
 
 from vasa_cli.cli.evaluate_motion import SHARED, plain
+from vasa_cli.cli.evaluate_options import (
+    AS_JSON,
+    LIMIT,
+    LIST,
+    QUIET,
+    listed,
+    teller,
+)
 from vasa_cli.cli.film_options import with_render_options
 from vasa_cli.config import RenderOptions
 
@@ -21,10 +29,10 @@ from vasa_cli.config import RenderOptions
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Folder of clips of talking people, with sound.",
 )
-@click.option("--limit", type=click.IntRange(min=1), help="At most so many clips, spread evenly.")
-@click.option("--list", "names", type=click.File(), help="Only the clips named in this file.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.option("--quiet", "-q", is_flag=True, help="No progress.")
+@LIMIT
+@LIST
+@AS_JSON
+@QUIET
 def dub(
     data: Path,
     limit: int | None,
@@ -42,13 +50,12 @@ def dub(
     from vasa_cli.evaluate_dub import evaluate
     from vasa_cli.pipeline import Renderer
 
-    wanted = None if names is None else {line.strip() for line in names}
-    clips = find_clips(data, limit=limit, names=wanted)
+    clips = find_clips(data, limit=limit, names=listed(names))
     figures = evaluate(
         clips,
         Renderer(weights_dir=weights_dir, device="cpu"),
         RenderOptions(**fields),
-        tell=(lambda line: None) if quiet or as_json else (lambda line: click.echo(line, err=True)),
+        tell=teller(quiet=quiet or as_json),
     )
     if as_json:
         click.echo(json.dumps(plain(figures)))

@@ -10,7 +10,19 @@ import click
 
 from vasa_cli.cli.evaluate_controls import lines
 from vasa_cli.cli.evaluate_motion import plain
+from vasa_cli.cli.evaluate_options import (
+    AS_JSON,
+    INSTRUMENT,
+    LIMIT,
+    LIST,
+    QUIET,
+    WEIGHTS_DIR,
+    listed,
+    teller,
+)
 from vasa_cli.cli.render import FiniteFloat
+
+ASKED = ((r"(mean|median) edited_", "at most 2"),)
 
 
 @click.command(epilog="\b\nExample:\n  vasa evaluate gaze --data films/ --limit 12 --preview 8")
@@ -20,8 +32,8 @@ from vasa_cli.cli.render import FiniteFloat
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Folder of films of people who look about.",
 )
-@click.option("--limit", type=click.IntRange(min=1), help="At most so many films, spread evenly.")
-@click.option("--list", "names", type=click.File(), help="Only the films named in this file.")
+@LIMIT
+@LIST
 @click.option(
     "--preview",
     "preview_s",
@@ -29,15 +41,10 @@ from vasa_cli.cli.render import FiniteFloat
     metavar="SECONDS",
     help="Only the beginning of each film.",
 )
-@click.option(
-    "--instrument",
-    metavar="COMMAND",
-    help="Program that measures instead of vasa's own encoder, called as COMMAND VIDEO --series"
-    " FILE.npz.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.option("--quiet", "-q", is_flag=True, help="No progress.")
-@click.option("--weights-dir", type=click.Path(path_type=Path), help="Folder of the weights.")
+@INSTRUMENT
+@AS_JSON
+@QUIET
+@WEIGHTS_DIR
 def gaze(
     data: Path,
     limit: int | None,
@@ -58,8 +65,7 @@ def gaze(
     from vasa_cli.evaluate_gaze import evaluate
     from vasa_cli.pipeline import Renderer
 
-    wanted = None if names is None else {line.strip() for line in names}
-    films = find_clips(data, limit=limit, names=wanted)
+    films = find_clips(data, limit=limit, names=listed(names))
     renderer = Renderer(weights_dir=weights_dir, device="cpu")
     own = shown.own_instrument(renderer.models.reader)
     figures = evaluate(
@@ -67,11 +73,11 @@ def gaze(
         renderer,
         own if instrument is None else shown.outside_instrument(instrument),
         seconds=preview_s,
-        tell=(lambda line: None) if quiet or as_json else (lambda line: click.echo(line, err=True)),
+        tell=teller(quiet=quiet or as_json),
     )
     if as_json:
         click.echo(json.dumps(plain(figures)))
         return
     over_all = {name: figures[name] for name in ("mean", "median")}
     told = {"instrument": instrument or "vasa's own encoder", **over_all}
-    click.echo("\n".join(lines(told)))
+    click.echo("\n".join(lines(told, asked=ASKED)))

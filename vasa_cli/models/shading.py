@@ -38,25 +38,38 @@ LIGHT_SIDE = 9  # pixels of a square over which a change is averaged where it is
 LIGHT_MOST = 0.15  # that such a change comes to, in colours of [-1, 1]
 
 
+def about_meeting(
+    columns: Tensor, reach: float, *, margin: int = 0
+) -> tuple[slice, Tensor, Tensor]:
+    """Rows of a square about where upper and lower skin meet, in all frames of a batch.
+
+    All rows on a GPU, which would have to be waited for.
+
+    Args: columns (B, 4, l), heights of the curves; reach beyond them; margin, rows of the square's
+        own border that are left out.
+    Returns: the rows, heights below the meeting (B, h, l), and the opening (B, l), 0 of shut ones.
+    """
+    side = columns.shape[-1]
+    upper, lower = columns[:, 1], columns[:, 2]  # (B, l)
+    first, last = margin, side - margin
+    if columns.device.type == "cpu":
+        ends = float(upper.amin()) - reach, float(lower.amax()) + reach
+        first, last = (min(max(round((end + 1) / 2 * side), first), last) for end in ends)
+    rows = slice(first, last)
+    below = layers.middles(side, columns)[rows, None] - ((upper + lower) / 2)[:, None]
+    return rows, below, (lower - upper).clamp_min(0)
+
+
 def shade_line(skin: Tensor, source: Shape, shape: Shape, columns: Tensor) -> None:
     """Darken skin (B, 3, l, l) in [-1, 1] where lips meet that the photo shows apart, in place.
 
     Args: shapes of the photo's mouths and of the frames'; columns (B, 4, l), the latter's heights.
     """
     parted = (source.gap / layers.PARTED).clamp_max(1)[:, None, None]
+    if skin.device.type == "cpu" and not parted.any():  # a GPU would have to be waited for
+        return
     side = columns.shape[-1]
-    upper, lower = columns[:, 1], columns[:, 2]  # (B, l)
-    reach = 5 * LINE_REACH
-    rows = slice(0, side)
-    if skin.device.type == "cpu":  # a GPU would have to be waited for
-        if not parted.any():
-            return
-        ends = float(upper.amin()) - reach, float(lower.amax()) + reach
-        top, bottom = (min(max(round((end + 1) / 2 * side), 0), side) for end in ends)
-        rows = slice(top, bottom)
-    line = layers.middles(side, columns)
-    gap = (lower - upper).clamp_min(0)
-    below = line[rows, None] - ((upper + lower) / 2)[:, None]  # (B, h, l) the meeting
+    rows, below, gap = about_meeting(columns, 5 * LINE_REACH)
     outside = (below.abs() - gap[:, None] / 2).clamp_min(0)
     away = torch.copysign(outside, below) - LINE_BELOW
     away = (away.square() + LINE_ROUND**2).sqrt() - LINE_ROUND
@@ -74,14 +87,8 @@ def melt(skin: Tensor, source: Shape, columns: Tensor) -> None:
     Args: the photo's shapes; columns (B, 4, l), heights of the frames' curves.
     """
     parted, side = (source.gap / layers.PARTED).clamp_max(1)[:, None, None], columns.shape[-1]
-    upper, lower = columns[:, 1], columns[:, 2]  # (B, l)
-    rows = slice(1, side - 1)
-    if skin.device.type == "cpu":  # a GPU would have to be waited for
-        reach = 2 * (2 * MELTED + 1) / side
-        ends = float(upper.amin()) - reach, float(lower.amax()) + reach
-        rows = slice(*(min(max(round((end + 1) / 2 * side), 1), side - 1) for end in ends))
-    below = layers.middles(side, columns)[rows, None] - ((upper + lower) / 2)[:, None]
-    met = (1 - (lower - upper) / LINE_GONE).clamp(0, 1)[:, None] * parted
+    rows, below, gap = about_meeting(columns, 2 * (2 * MELTED + 1) / side, margin=1)
+    met = (1 - gap / LINE_GONE).clamp(0, 1)[:, None] * parted
     share = torch.exp(-((below * (side / 2 / MELTED)) ** 2)) * met  # (B, h, l)
     above, beneath = (skin[:, :, rows.start + by : rows.stop + by] for by in (-1, 1))
     skin[:, :, rows].lerp_((above + beneath) / 2, share[:, None] / 2)

@@ -10,6 +10,7 @@ from typing import Any, Mapping, TextIO
 
 import click
 
+from vasa_cli.cli.evaluate_options import AS_JSON, LIMIT, LIST, QUIET, listed
 from vasa_cli.cli.render import FiniteFloat
 from vasa_cli.cli.render import render as render_command
 from vasa_cli.cli.train_options import CACHE_HELP, DEFAULT_CACHE
@@ -42,8 +43,8 @@ COLUMNS = {
     type=click.Path(path_type=Path),
     help=CACHE_HELP,
 )
-@click.option("--limit", type=click.IntRange(min=1), help="At most so many clips, spread evenly.")
-@click.option("--list", "names", type=click.File(), help="Only the clips named in this file.")
+@LIMIT
+@LIST
 @click.option(
     "--validation",
     is_flag=True,
@@ -56,8 +57,8 @@ COLUMNS = {
     show_default=True,
     help="Length of the speech on which head, blinks, drift and seams are measured.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.option("--quiet", "-q", is_flag=True, help="No progress.")
+@AS_JSON
+@QUIET
 def motion(
     data: Path,
     cache: Path,
@@ -87,8 +88,7 @@ def motion(
         if not quiet:
             click.echo(line, err=True)
 
-    wanted = None if names is None else {line.strip() for line in names}
-    items = filmed.choose(data, cache, limit=limit, names=wanted, validation=validation)
+    items = filmed.choose(data, cache, limit=limit, names=listed(names), validation=validation)
     renderer = Renderer(weights_dir=weights_dir, device="cpu")
     models, files = renderer.models, load_manifest(renderer.weights_dir).files
     clips = filmed.read(

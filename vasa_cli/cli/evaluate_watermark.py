@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 from vasa_cli.cli.evaluate_motion import verdict
+from vasa_cli.cli.evaluate_options import AS_JSON, LIMIT, LIST, QUIET, listed
 from vasa_cli.cli.render import PATH, FiniteFloat
 from vasa_cli.config import SIZE_RANGE, RenderOptions
 
@@ -25,8 +26,8 @@ LEAST_RATE, MOST_ALARMS, LEAST_PSNR_DB, MOST_MS = 0.99, 1e-4, 42.0, 4.0
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Folder of videos that bear no mark of vasa.",
 )
-@click.option("--limit", type=click.IntRange(min=1), help="At most so many videos, spread evenly.")
-@click.option("--list", "names", type=click.File(), help="Only the videos named in this file.")
+@LIMIT
+@LIST
 @click.option(
     "--marked",
     type=click.IntRange(min=1),
@@ -51,8 +52,8 @@ LEAST_RATE, MOST_ALARMS, LEAST_PSNR_DB, MOST_MS = 0.99, 1e-4, 42.0, 4.0
     default=RenderOptions.size,
     help="Side of the marked videos in pixels: their middle squares, resized.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.option("--quiet", "-q", is_flag=True, help="No progress.")
+@AS_JSON
+@QUIET
 @click.option("--weights-dir", type=PATH, help="Folder of the weights, whose checksums are signed.")
 def watermark(
     data: Path,
@@ -84,9 +85,8 @@ def watermark(
 
     if size % 2:
         raise click.UsageError(f"H.264 needs an even size; give {size - 1} or {size + 1}")
-    wanted = None if names is None else {line.strip() for line in names}
     figures = evaluate(
-        find_clips(data, limit=limit, names=wanted),
+        find_clips(data, limit=limit, names=listed(names)),
         n_marked=marked,
         n_keys=keys,
         seconds=seconds,

@@ -9,11 +9,20 @@ from types import ModuleType
 from typing import Any, Callable
 
 import pytest
+import torch
 from click.testing import CliRunner, Result
 
 from vasa_cli.cli.main import main
 from vasa_cli.config import ProgressCallback, RenderOptions, RenderResult
-from vasa_cli.weights import WEIGHTS_NAMES, save_weights, write_manifest
+from vasa_cli.face import FaceReader
+from vasa_cli.loading import load_reader
+from vasa_cli.weights import WEIGHTS_NAMES, find_weights_dir, save_weights, write_manifest
+
+
+@pytest.fixture(scope="session")
+def reader() -> FaceReader:
+    """The trained networks that read faces."""
+    return load_reader(find_weights_dir(), torch.device("cpu"))
 
 
 @pytest.fixture(scope="session")
@@ -25,8 +34,6 @@ def repository() -> Path:
 @pytest.fixture
 def fake_weights_dir(tmp_path: Path) -> Path:
     """A whole weights folder in the real format, with three numbers in place of each network."""
-    import torch
-
     folder = tmp_path / "fake-weights"
     for number, name in enumerate(WEIGHTS_NAMES):
         tensors = {"layer.weight": torch.arange(3.0) + number}

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from tests.conftest import run_vasa as run
 from tests.films import SIDE, moved, nothing, photo, turned_by_phone, with_damage, write_film
@@ -23,7 +22,7 @@ from vasa_cli.extraction import (
 from vasa_cli.face import FaceReader
 from vasa_cli.film import open_film
 from vasa_cli.geometry import CROP_ORIGIN_Y, N_DYNAMICS, FaceCode, Geometry, face_measures
-from vasa_cli.loading import load_geometry, load_reader
+from vasa_cli.loading import load_geometry
 from vasa_cli.motion import LIDS, MOUTH_OPEN
 from vasa_cli.motion_file import load_motion
 from vasa_cli.weights import find_weights_dir
@@ -32,11 +31,6 @@ from vasa_cli.weights import find_weights_dir
 @pytest.fixture(scope="module")
 def geometry() -> Geometry:
     return load_geometry(find_weights_dir())
-
-
-@pytest.fixture(scope="module")
-def reader() -> FaceReader:
-    return load_reader(find_weights_dir(), torch.device("cpu"))
 
 
 def turning(n_frames: int) -> list[np.ndarray]:

@@ -12,22 +12,10 @@ from PIL import Image, ImageFilter, ImageOps
 from vasa_cli.detection import Detection, tile_starts, without_doubles
 from vasa_cli.face import CAREFUL, QUICK, FaceReader, Look
 from vasa_cli.geometry import LIPS
-from vasa_cli.loading import build, load_geometry
-from vasa_cli.models.detector import FaceDetector
-from vasa_cli.models.encoder import FaceEncoder
 from vasa_cli.squares import Window, cut_quickly, cut_square, to_pixels, to_tensor, whole_pixels
-from vasa_cli.weights import find_weights_dir
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 PHOTOS = ("portrait.jpg", "hopper.jpg")
-
-
-@pytest.fixture(scope="module")
-def reader() -> FaceReader:
-    weights, device = find_weights_dir(), torch.device("cpu")
-    detector, _ = build("detector", FaceDetector, weights, device)
-    encoder, _ = build("encoder", FaceEncoder, weights, device)
-    return FaceReader(detector, encoder, load_geometry(weights), device=device)
 
 
 def opened(name: str) -> Image.Image:

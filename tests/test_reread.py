@@ -24,11 +24,6 @@ ERROR, MISTAKE = 0.01, 0.2  # crop units
 
 
 @pytest.fixture(scope="module")
-def reader() -> FaceReader:
-    return load_reader(find_weights_dir(), torch.device("cpu"))
-
-
-@pytest.fixture(scope="module")
 def exact(reader: FaceReader) -> Crops:
     """Three crops with points that were read in the whole photos."""
     images, points = [], []

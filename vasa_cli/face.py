@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from vasa_cli import irises
+from vasa_cli import irises, large_eyes
 from vasa_cli.detection import Detection, FaceFinder
 from vasa_cli.geometry import CROP_FACE_HEIGHT, CROP_ORIGIN_Y, LIPS, FaceCode, Geometry, align
 from vasa_cli.models.blocks import channels_last
@@ -37,6 +37,8 @@ REGION_EXTENT = 2.4  # its side in face heights
 SEEN_SIDE, SEEN_SCORE = 256, 0.35
 SEEN_EXTENT = 2.0  # of what it is shown, in face heights: it sees faces of that size best
 SEEN_NEAR, SEEN_SIZE = 0.35, 1.6  # how far off, in face heights, and as a ratio either way
+N_LARGE_LOOKS = 3  # at an eye larger than a person's, each from where the one before saw it
+N_FACE_POINTS = 468  # the mesh's, before the irises'
 N_PASSES = 2  # of the whole-face regressor, each on a better-placed square, before careful looks
 
 
@@ -109,7 +111,7 @@ class FaceReader:
     def read_carefully(self, pictures: Tensor, points: Tensor) -> Tensor:
         """Points (B, 478, 3) of pictures (B, 3, S, S) by several looks, from those of one look."""
         points = self._mean(pictures, whole_face_square(points), "face", CAREFUL)
-        return self.refine(pictures, points, looks=CAREFUL)
+        return self.refine(pictures, points, looks=CAREFUL, drawn=True)
 
     @torch.inference_mode()
     def read_face(self, pictures: Tensor, square: Patch) -> Tensor:
@@ -121,10 +123,18 @@ class FaceReader:
 
     @torch.inference_mode()
     def refine(
-        self, pictures: Tensor, points: Tensor, *, looks: tuple[Look, ...] = QUICK
+        self,
+        pictures: Tensor,
+        points: Tensor,
+        *,
+        looks: tuple[Look, ...] = QUICK,
+        drawn: bool = False,
     ) -> Tensor:
-        """Lips and eyes read on their own: better points (B, 478, 3) of pictures (B, 3, S, S)."""
-        points = points.clone()
+        """Lips and eyes read on their own: better points (B, 478, 3) of pictures (B, 3, S, S).
+
+        Args: drawn reads eyes larger than a person's again; in a film their lids would flicker.
+        """
+        before, points = points, points.clone()
         for part, index, extent, mirrored in (
             ("lips", LIPS, LIPS_EXTENT, False),
             ("eye", LEFT_EYE, EYE_EXTENT, False),
@@ -132,7 +142,38 @@ class FaceReader:
         ):
             square = patch_around(points, index, extent, mirrored=mirrored)
             points[:, list(index)] = self._mean(pictures, square, part, looks)
+        if drawn:
+            for index, mirrored in ((LEFT_EYE, False), (RIGHT_EYE, True)):
+                self._reread_large(pictures, points, before, index, mirrored=mirrored, looks=looks)
         return irises.found(pictures, points)
+
+    def _reread_large(
+        self,
+        pictures: Tensor,
+        points: Tensor,
+        before: Tensor,
+        index: tuple[int, ...],
+        *,
+        mirrored: bool,
+        looks: tuple[Look, ...],
+    ) -> None:
+        """Read an eye again, in place, where it is larger than a person's.
+
+        Args: before (B, 478, 3), what of its surroundings goes with it was read with.
+        """
+        share = large_eyes.share(points, index)
+        rows = share.nonzero()[:, 0]
+        if not len(rows):
+            return
+        seen, here, eye = pictures[rows.to(pictures.device)], points[rows], list(index)
+        for _ in range(N_LARGE_LOOKS):
+            square = patch_around(here, index, EYE_EXTENT, mirrored=mirrored)
+            square = large_eyes.widened(square, large_eyes.widths(here, index[:2]))
+            here[:, eye] = self._mean(seen, square, "eye", looks)
+        here = large_eyes.lowered(seen, here, index)
+        lids = tuple(k for k in index if k < N_FACE_POINTS)
+        whole = large_eyes.carry(here, before[rows], lids)
+        points[rows] += (whole - points[rows]) * share[rows, None, None]
 
     @torch.inference_mode()
     def sees(self, pictures: Tensor, points: Tensor) -> np.ndarray:
